@@ -1,0 +1,99 @@
+"""The future of a call, which is at the same time the job that the pool runs.
+
+One object for both saves an allocation, and it lets `cancel` reach the pool without a callback on every call: a
+callback of its own would cost more than all the rest of a call. What each thread may touch is told in
+`tpool_asyncio._pool.job`; the future's own methods are called in the thread of its loop only, as with any
+`asyncio.Future`.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tpool_asyncio._loop.mailbox import Mailbox
+from tpool_asyncio._pool.job import Job
+
+if TYPE_CHECKING:
+    import weakref
+
+__all__ = ["Call"]
+
+T = TypeVar("T")
+
+
+class Call(Job, asyncio.Future[T]):
+    """A call without options. Whoever makes one stores `mailbox`, `work`, `running` and `error`."""
+
+    __slots__ = ("errands", "error", "mailbox", "running", "value", "work")
+
+    mailbox: Mailbox
+    errands: "weakref.WeakSet[asyncio.Task[Any]]"
+    """The tasks started on the loop by `from_thread.run`; stored with the first."""
+
+    @property
+    def unwanted(self) -> bool:
+        return self.done()  # of a job that runs, nobody but the caller can have ended the future
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel the call: a queued one never runs, a running one is abandoned."""
+        if self.done():
+            return False
+        self.withdraw()
+        return super().cancel(msg)
+
+    def withdraw(self) -> bool:
+        """Take the call out of the queue, or tell its thread's errands to stop; return True if it never runs."""
+        try:
+            self.work.pop()
+        except IndexError:
+            for task in list(getattr(self, "errands", ())):
+                task.cancel()
+            return False
+        self.mailbox.pool.dropped()
+        return True
+
+    def deliver(self) -> None:
+        """Put the outcome into the mailbox. In the thread that ran the job."""
+        mailbox = self.mailbox
+        mailbox.outcomes.append(self)
+        if mailbox.scheduled.acquire(False):
+            mailbox.schedule(self)
+
+    def disown(self) -> None:
+        self.mailbox = Mailbox(self.mailbox.pool, self.get_loop())
+        self.mailbox.scheduled.acquire()  # so nobody ever drains it
+
+    def settle(self) -> None:
+        """Pass the outcome on to whoever waits. In the thread of the loop."""
+        try:
+            if self.error is None:
+                self.set_result(self.value)
+                self.value = None
+            else:
+                self.set_exception(_presentable(self.error, self.name))
+                self.error = None
+        except asyncio.InvalidStateError:
+            self.drop_outcome()
+
+    def drop_outcome(self) -> None:
+        """Let go of an outcome that comes too late, but not of an error without a word."""
+        error, self.error, self.value = self.error, None, None
+        if error is not None and not isinstance(error, asyncio.CancelledError):
+            self.get_loop().call_exception_handler(
+                {
+                    "message": f"{self.name} raised an exception after its caller had stopped waiting for it",
+                    "exception": error,
+                    "future": self,
+                }
+            )
+
+
+def _presentable(error: BaseException, name: str) -> BaseException:
+    """Return the error as a coroutine can receive it.
+
+    A `StopIteration` would end the coroutine that awaits, and a `CancelledError` would make it look cancelled.
+    """
+    if isinstance(error, (StopIteration, asyncio.CancelledError)):
+        wrapped = RuntimeError(f"{name} raised {type(error).__name__}, which a call cannot hand on as it is")
+        wrapped.__cause__ = error
+        return wrapped
+    return error

@@ -1,0 +1,159 @@
+"""The future of a call with options: time limits, a limiter, and callers that wait for the real end.
+
+The life of such a call, all of it in the thread of the loop except for the running itself:
+
+    admission (only with a limiter) → queue → running → settled
+
+`withdraw` ends it in admission and in the queue. When it runs already and the caller is to wait, `ending` remembers
+what the caller gets once the job has really ended. The future itself then stays pending: that is what makes
+`asyncio.wait_for`, `asyncio.timeout` and every other waiter wait, without any of them knowing about it.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from tpool_asyncio._loop.call import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tpool_asyncio._pool.job import Job
+
+__all__ = ["Limiter", "OptionCall"]
+
+T = TypeVar("T")
+
+
+class Limiter(Protocol):
+    """What is used of an `anyio.CapacityLimiter`."""
+
+    async def acquire_on_behalf_of(self, borrower: object) -> None:
+        """Wait for a token and take it."""
+
+    def release_on_behalf_of(self, borrower: object) -> None:
+        """Give the token back."""
+
+
+class OptionCall(Call[T]):
+    """A call with options. Only `tpool_asyncio._loop.options` makes it."""
+
+    __slots__ = ("_admission", "_cancel_message", "_ending", "_label", "_limiter", "_submit", "_timers", "_waits")
+
+    _ending: TimeoutError | asyncio.CancelledError | None
+    _timers: tuple[asyncio.TimerHandle, ...]
+
+    def begin(
+        self,
+        submit: "Callable[[Job], None]",
+        *,
+        timeout: float | None,
+        queue_timeout: float | None,
+        waits: bool,
+        limiter: Limiter | None,
+        label: str | None,
+    ) -> None:
+        """Start the clocks, then queue the call or have it admitted first."""
+        self._submit = submit
+        self._waits = waits
+        self._limiter = limiter
+        self._label = label
+        self._ending = None
+        self._admission: asyncio.Task[None] | None = None
+        loop = self.get_loop()
+        if limiter is None:
+            submit(self)
+        else:
+            self._admission = loop.create_task(self._admit(limiter))
+        timers = []
+        if timeout is not None:
+            timers.append(loop.call_later(timeout, self._expire, timeout))
+        if queue_timeout is not None:
+            timers.append(loop.call_later(queue_timeout, self._expire_in_queue, queue_timeout))
+        self._timers = tuple(timers)
+
+    @property
+    def name(self) -> str:
+        return self._label or super().name
+
+    @property
+    def unwanted(self) -> bool:
+        return self._ending is not None or self.done()
+
+    async def _admit(self, limiter: Limiter) -> None:
+        try:
+            await limiter.acquire_on_behalf_of(self)
+        except Exception as error:
+            self._fail_early(error)
+            return
+        if self.done():  # ended while the token was on its way
+            limiter.release_on_behalf_of(self)
+            return
+        self._admission = None
+        try:
+            self._submit(self)
+        except Exception as error:
+            limiter.release_on_behalf_of(self)
+            self._fail_early(error)
+
+    def _fail_early(self, error: Exception) -> None:
+        self._stop_clocks()
+        self.work.clear()
+        if not self.done():
+            self.set_exception(error)
+
+    def withdraw(self) -> bool:
+        if self._admission is not None:
+            self._admission.cancel()
+            self.work.clear()
+            return True
+        if not super().withdraw():
+            return False
+        if self._limiter is not None:
+            self._limiter.release_on_behalf_of(self)
+        return True
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        if self.done():
+            return False
+        if self.withdraw() or not self._waits:
+            self._stop_clocks()
+            return asyncio.Future.cancel(self, msg)
+        self._ending = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+        self._cancel_message = msg
+        return True
+
+    def _expire(self, timeout: float) -> None:
+        error = TimeoutError(f"{self.name} took longer than its timeout of {timeout} s")
+        if self.withdraw() or not self._waits:
+            self._stop_clocks()
+            self.set_exception(error)
+        elif self._ending is None:
+            self._ending = error
+
+    def _expire_in_queue(self, queue_timeout: float) -> None:
+        if self.work:
+            error = TimeoutError(
+                f"{self.name} waited longer than its queue_timeout of {queue_timeout} s for a thread;"
+                " raise the size of the pool or the queue_timeout"
+            )
+            if self.withdraw():
+                self._stop_clocks()
+                self.set_exception(error)
+
+    def settle(self) -> None:
+        self._stop_clocks()
+        if self._limiter is not None:
+            self._limiter.release_on_behalf_of(self)
+        ending, self._ending = self._ending, None
+        if ending is None or self.done():
+            super().settle()
+            return
+        self.drop_outcome()
+        if isinstance(ending, TimeoutError):
+            self.set_exception(ending)
+        else:
+            asyncio.Future.cancel(self, self._cancel_message)
+
+    def _stop_clocks(self) -> None:
+        for timer in self._timers:
+            timer.cancel()

@@ -1,0 +1,81 @@
+"""A pool together with options for the calls it is given."""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
+
+from tpool_asyncio._loop.option_call import Limiter, OptionCall
+from tpool_asyncio._pool.size import check_seconds
+
+if TYPE_CHECKING:
+    from tpool_asyncio._loop.pool import Pool
+
+__all__ = ["OnCancel", "Options"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+OnCancel = Literal["abandon", "wait"]
+
+
+class Options:
+    """What `Pool.options` returns: a reusable handle on a pool, with options for each call made through it.
+
+    .. versionadded:: 0.1.0
+    """
+
+    __slots__ = ("_context", "_label", "_limiter", "_pool", "_queue_timeout", "_timeout", "_waits")
+
+    def __init__(
+        self,
+        pool: "Pool",
+        *,
+        timeout: float | None,
+        queue_timeout: float | None,
+        on_cancel: OnCancel,
+        limiter: Limiter | None,
+        context: Context | None,
+        name: str | None,
+    ) -> None:
+        if on_cancel not in ("abandon", "wait"):
+            raise ValueError(f"on_cancel must be 'abandon' or 'wait', not {on_cancel!r}")
+        if limiter is not None and not hasattr(limiter, "acquire_on_behalf_of"):
+            raise TypeError(f"limiter must be an anyio.CapacityLimiter, not {limiter!r}")
+        if context is not None and not isinstance(context, Context):
+            raise TypeError(f"context must be a contextvars.Context, such as copy_context() returns, not {context!r}")
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name must be a string, not {name!r}")
+        self._pool = pool
+        self._timeout = check_seconds("timeout", timeout)
+        self._queue_timeout = check_seconds("queue_timeout", queue_timeout)
+        self._waits = on_cancel == "wait"
+        self._limiter = limiter
+        self._context = context
+        self._label = name
+
+    def execute(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
+        """Run ``fn(*args, **kwargs)`` in a thread of the pool, with the options of this handle.
+
+        Everything said of `Pool.execute` holds, and besides:
+
+        Raises:
+            TimeoutError: From the ``await``: the call did not end within ``timeout``, or had not started within
+                ``queue_timeout``.
+
+        .. versionadded:: 0.1.0
+        """
+        mailbox, submit = self._pool.entrance(fn)
+        call: OptionCall[T] = OptionCall(loop=mailbox.loop())
+        call.mailbox = mailbox
+        call.running = None
+        call.error = None
+        call.work = [(fn, args, kwargs, copy_context() if self._context is None else self._context)]
+        call.begin(
+            submit,
+            timeout=self._timeout,
+            queue_timeout=self._queue_timeout,
+            waits=self._waits,
+            limiter=self._limiter,
+            label=self._label,
+        )
+        return call

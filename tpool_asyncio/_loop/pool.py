@@ -1,0 +1,283 @@
+"""The pool as async code holds it."""
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from contextlib import nullcontext
+from contextvars import Context, copy_context
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+from tpool_asyncio._loop.call import Call
+from tpool_asyncio._loop.from_thread import asking_workers
+from tpool_asyncio._loop.gate import post
+from tpool_asyncio._loop.mailbox import Mailbox
+from tpool_asyncio._loop.option_call import Limiter
+from tpool_asyncio._loop.options import OnCancel, Options
+from tpool_asyncio._pool.default import DEFAULT_SIZE
+from tpool_asyncio._pool.job import Job
+from tpool_asyncio._pool.size import check_seconds
+from tpool_asyncio._pool.statistics import Statistics
+from tpool_asyncio._pool.still_running import StillRunningError
+from tpool_asyncio._pool.thread_pool import ThreadPool, current_worker
+
+__all__ = ["Pool"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Pool:
+    """A pool of native threads of its own, for calls that should not share the default one.
+
+    Any number of event loops in any number of threads may use one pool. Its threads start on demand and are daemon
+    threads. ``async with Pool(...)`` runs `killall` at the end; a pool that is dropped without it lets its calls run
+    to their end and then ends its threads.
+
+    Args:
+        size: How many calls may run at once, a whole number of 1 or more. With 0 calls run in, and block, the thread
+            that makes them, and the first one gives a `RuntimeWarning`.
+        name: What its threads are called, followed by a number.
+        idle_timeout: Seconds after which a thread that has nothing to do ends, None for never.
+        exit_grace: Seconds that calls may go on at the exit of the interpreter, None for as long as they take. When
+            they are over, one `RuntimeWarning` names the calls that still run, and exit goes on.
+
+    Raises:
+        ValueError: ``size`` is negative or no whole number, or a time is negative.
+        TypeError: ``name`` is no string, or a time is no number.
+
+    .. versionadded:: 0.1.0
+    """
+
+    __slots__ = ("__weakref__", "_core")
+
+    def __init__(
+        self,
+        size: int = DEFAULT_SIZE,
+        *,
+        name: str = "tpool",
+        idle_timeout: float | None = None,
+        exit_grace: float | None = 5.0,
+    ) -> None:
+        self._core = ThreadPool(size, name=name, idle_timeout=idle_timeout, exit_grace=exit_grace)
+        weakref.finalize(self, self._core.dismiss, _nothing).atexit = False
+
+    @classmethod
+    def over(cls, core: ThreadPool) -> "Pool":
+        """Make a handle on a pool that exists; dropping the handle leaves the pool alone."""
+        pool = cls.__new__(cls)
+        pool._core = core
+        return pool
+
+    def execute(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
+        """Run ``fn(*args, **kwargs)`` in a thread of the pool.
+
+        The call is queued at once, whether or not the result is awaited. Calls start in the order in which they were
+        made, over all loops. ``fn`` sees a copy of the caller's context variables. A call made from a thread of the
+        same pool runs in place, so that nested calls cannot exhaust the pool.
+
+        Args:
+            fn: What to call. All positional and keyword arguments that follow are its own; see `options` for what
+                can be said about the call itself.
+
+        Returns:
+            A future of the running loop. Await it, gather it, keep it, or ignore it.
+
+        Raises:
+            TypeError: ``fn`` is not callable.
+            RuntimeError: No event loop runs in this thread, or the interpreter is exiting.
+            ValueError: The environment variable ``EVENTLET_THREADPOOL_SIZE`` is no valid size (default pool only).
+            BaseException: From the ``await``: whatever ``fn`` raises, as the same object. A `StopIteration` or
+                `asyncio.CancelledError` comes as the cause of a `RuntimeError`.
+
+        Cancellation: Cancelling the future, or the task that awaits it, drops a call that is queued; it never runs,
+        and its function and arguments are let go of at once. A call that runs cannot be stopped: it is abandoned, its
+        outcome is dropped (an exception is logged), and it can ask `from_thread.check_cancelled`.
+
+        May be called in any thread whose event loop runs.
+
+        .. versionadded:: 0.1.0
+        """
+        core = self._core
+        submit = core.submit
+        mailbox = core.local.mailbox
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise _no_loop() from None
+        if mailbox is None or mailbox.loop() is not loop:
+            mailbox, submit = self._new_entrance(loop)
+        if not callable(fn):
+            raise _not_callable(fn)
+        call: Call[T] = Call(loop=loop)
+        call.mailbox = mailbox
+        call.running = None
+        call.error = None
+        call.work = [(fn, args, kwargs, copy_context())]
+        submit(call)
+        return call
+
+    def options(
+        self,
+        *,
+        timeout: float | None = None,
+        queue_timeout: float | None = None,
+        on_cancel: OnCancel = "abandon",
+        limiter: Limiter | None = None,
+        context: Context | None = None,
+        name: str | None = None,
+    ) -> Options:
+        """Return a handle whose ``execute`` makes calls with these options. It is cheap and can be kept.
+
+        Args:
+            timeout: Seconds for queueing and running together; when they are over, the caller gets a `TimeoutError`
+                and the call is dropped or abandoned. None for no limit.
+            queue_timeout: Seconds in which the call must have started, or else it is dropped and the caller gets a
+                `TimeoutError`. None for no limit.
+            on_cancel: What becomes of a running call whose caller is cancelled or whose ``timeout`` is over:
+                ``"abandon"`` lets the caller go on at once, ``"wait"`` makes it wait until the call has ended.
+            limiter: An `anyio.CapacityLimiter` that admits the calls, in the order in which they were made. Its token
+                is held until the thread has really ended the call, also when the call has been abandoned.
+            context: The `contextvars.Context` in which the function runs, in place of a copy of the caller's. As
+                always with contexts, only one call at a time can run in it.
+            name: What messages, `StillRunningError` and the warning at exit call it; else the function's name.
+
+        Raises:
+            TypeError: An option does not exist or has the wrong type.
+            ValueError: A time is negative, or ``on_cancel`` has another value.
+
+        May be called from any thread.
+
+        .. versionadded:: 0.1.0
+        """
+        return Options(
+            self,
+            timeout=timeout,
+            queue_timeout=queue_timeout,
+            on_cancel=on_cancel,
+            limiter=limiter,
+            context=context,
+            name=name,
+        )
+
+    async def killall(self, timeout: float | None = None) -> None:
+        """Take everything that is queued and running to its end, and the threads to theirs.
+
+        The loop goes on meanwhile. Calls made from now on are not part of it: they get new threads. Several loops and
+        tasks may do this at once. From inside a call of this pool it waits for all others.
+
+        Args:
+            timeout: Seconds to wait, None for as long as it takes.
+
+        Raises:
+            StillRunningError: The time is over. The error names each call that still runs, with its stack. Its
+                threads are detached: the pool neither counts them nor waits for them any more, and outcomes still
+                arrive.
+            TypeError, ValueError: ``timeout`` is no number of seconds.
+
+        Cancellation: Only the waiting ends; the threads still end as soon as they can.
+
+        May be called in any thread whose event loop runs.
+
+        .. versionadded:: 0.1.0
+        """
+        check_seconds("timeout", timeout)
+        core = self._core
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        own = current_worker()
+        with own.crew.parking(own) if own is not None and own.crew.pool is core else nullcontext():
+            farewell = core.dismiss(lambda: post(loop, ended.set), spared=asking_workers())
+            waiting = asyncio.ensure_future(ended.wait())
+            try:
+                done, _ = await asyncio.wait([waiting], timeout=timeout)
+            finally:
+                waiting.cancel()
+        if done:
+            farewell.join()
+        elif calls := core.detach(farewell):
+            raise StillRunningError(
+                f"{len(calls)} call(s) of pool {core.name!r} still run after {timeout} s;"
+                " their threads have been detached from it",
+                calls,
+            )
+
+    def resize(self, size: int) -> None:
+        """Change how many calls may run at once, at once in both directions.
+
+        Surplus threads leave when they have finished the call they run.
+
+        Args:
+            size: A whole number of 1 or more, or 0 as for the constructor.
+
+        Raises:
+            ValueError: ``size`` is negative or no whole number; the pool stays as it was.
+
+        May be called from any thread.
+
+        .. versionadded:: 0.1.0
+        """
+        self._core.resize(size)
+
+    def statistics(self) -> Statistics:
+        """Return a snapshot of the pool, frozen. May be called from any thread.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._core.statistics()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.killall()
+
+    def __repr__(self) -> str:
+        core = self._core
+        return f"<{type(self).__qualname__} {core.name!r} size={core.size}>"
+
+    # For this floor and the ones above
+
+    def entrance(self, fn: object) -> tuple[Mailbox, Callable[[Job], None]]:
+        """Return the mailbox for calls from the running loop and the way to submit them; refuse what cannot work."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise _no_loop() from None
+        if not callable(fn):
+            raise _not_callable(fn)
+        core = self._core
+        mailbox = core.local.mailbox
+        if mailbox is None or mailbox.loop() is not loop:
+            return self._new_entrance(loop)
+        return mailbox, core.submit
+
+    def _new_entrance(self, loop: asyncio.AbstractEventLoop) -> tuple[Mailbox, Callable[[Job], None]]:
+        """The same for a loop that this thread did not use last, and for loops inside workers.
+
+        A worker keeps no mailbox, so that all calls from inside it come here, and run in place.
+        """
+        core = self._core
+        mailbox = Mailbox(core, loop)
+        worker = current_worker()
+        if worker is not None and worker.crew.pool is core:
+            return mailbox, worker.run_job
+        core.local.mailbox = mailbox
+        return mailbox, core.submit
+
+
+def _nothing() -> None:
+    pass
+
+
+def _no_loop() -> RuntimeError:
+    return RuntimeError(
+        "tpool.execute needs a running event loop; call it in async code, or use the green spelling"
+        " (from tpool_asyncio.green import tpool) in synchronous code"
+    )
+
+
+def _not_callable(fn: Any) -> TypeError:
+    return TypeError(f"the first argument must be callable, not {fn!r}; pass the function itself and its arguments")

@@ -1,0 +1,230 @@
+"""The workers and the queue of a pool, between one ``killall`` and the next.
+
+What it guarantees
+    Jobs start in the order of their submission. While a job is queued, no worker stays idle, and no thread that the
+    size allows stays unstarted. No worker is woken for each job: see below.
+
+Who may touch what
+    ``queue`` (a deque) and ``idle`` (a dict used as an ordered set) are changed from any thread, by single
+    operations that are atomic under the GIL and under the per-object locks of free-threaded Python. ``workers``,
+    ``parked``, ``size``, ``retired`` and ``dismissing`` are written under the lock of the pool and may be read
+    without it as a hint. ``scout`` is a lock used as a token: it is only ever taken without waiting.
+
+One scout at a time
+    Waking a thread costs far more than a short job, so a burst of jobs must not wake a thread for each. Whoever adds
+    work tries to take the scout's token. With the token in hand it wakes the idle worker that rested last, or starts
+    one, and that worker brings the token back when it arrives: it takes a job, and only if there is still more to do
+    it passes the token on to the next worker *before* it runs its job. While a scout is on its way nobody wakes
+    anybody. If jobs block, workers are thus woken one by one until all are busy; if jobs are short, two or three
+    workers do them all. (Python 3.13's own `queue.SimpleQueue` wakes a thread for each ``put``.)
+
+Why no wake-up is lost
+    Adding work is: (1) put it where workers look; (2) try to take the token, and give up if somebody has it. Giving
+    the token back is: (3) release it; (4) look again whether there is work, and somebody idle to do it or room to
+    start somebody, and if so go to (2). Going idle is: (5) enter ``idle``; (6) look again whether there is work, and
+    if so step out of ``idle``.
+
+    Say a job is added at (1) and no token is had at (2). The holder of the token has not yet done (3), so at (4) it
+    sees the job; if it then finds nobody idle, every worker is before (5), so at (6) it sees the job. Each side first
+    writes and then looks, so they cannot both miss each other. Whatever makes room for a new worker (a leave, a
+    parking, a larger size) counts as adding work: first it makes the room, then it calls `Crew.stir`.
+"""
+
+from _thread import allocate_lock
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tpool_asyncio._pool.job import Job
+from tpool_asyncio._pool.worker import Worker
+
+if TYPE_CHECKING:
+    from tpool_asyncio._pool.thread_pool import ThreadPool
+
+__all__ = ["HARD_CAP", "Crew"]
+
+HARD_CAP = 512
+"""How many workers of a pool may be parked at once; more looks like a runaway recursion between loop and pool."""
+
+_ABSENT: Any = object()
+
+
+class Crew:
+    """Workers, their queue, and the rules by which workers are started, woken and sent away."""
+
+    __slots__ = ("dismissing", "excused", "idle", "parked", "pool", "queue", "retired", "scout", "size", "workers")
+
+    def __init__(self, pool: "ThreadPool", size: int) -> None:
+        self.pool = pool
+        self.size = size
+        self.queue: deque[Job] = deque()
+        self.idle: dict[Worker, None] = {}
+        self.scout = allocate_lock()
+        self.workers: set[Worker] = set()  # all whose threads have not ended
+        self.parked = 0
+        self.excused = 0
+        self.retired = False
+        self.dismissing = False
+
+    # Adding work, from any thread
+
+    def submit(self, job: Job) -> None:
+        """Queue a job. On the fast path of every call."""
+        self.queue.append(job)
+        if self.scout.acquire(False):
+            self._send_scout()
+
+    def stir(self) -> None:
+        """See to it that somebody looks at the queue and at ``dismissing`` again, if there is reason to."""
+        if (self.queue or self.dismissing) and self.scout.acquire(False):
+            self._send_scout()
+
+    def _send_scout(self) -> None:
+        """With the token in hand: pass it to an idle worker or to a new one, or put it back if there is neither."""
+        startable = True
+        while True:
+            try:
+                worker, _ = self.idle.popitem()
+            except KeyError:
+                try:
+                    if startable and self.queue and self.hire(scouting=True):
+                        return
+                except Exception as error:
+                    startable = False
+                    self._start_failed(error)
+                self.scout.release()
+                if not self._wants_scout(startable) or not self.scout.acquire(False):
+                    return
+            else:
+                worker.bell.release()
+                return
+
+    def _wants_scout(self, startable: bool) -> bool:
+        if self.queue:
+            return bool(self.idle) or (startable and self._active() < self.size)
+        return self.dismissing and bool(self.idle)
+
+    def scout_arrived(self) -> None:
+        """With the token in hand, in a worker that has taken what it came for: pass the token on or put it back."""
+        if self.queue or (self.dismissing and self.idle):
+            self._send_scout()
+            return
+        self.scout.release()
+        self.stir()
+
+    def hire(self, *, scouting: bool) -> bool:
+        """Start a worker if the size allows one more; raises what `threading.Thread.start` raises."""
+        with self.pool.lock:
+            if (self.retired and not self.queue) or self._active() >= self.size:
+                return False
+            worker = Worker(self, self.pool.next_thread_name(), scouting=scouting)
+            self.workers.add(worker)
+        try:
+            worker.start()
+        except Exception:
+            with self.pool.lock:
+                self.workers.discard(worker)
+            raise
+        return True
+
+    def _start_failed(self, cause: Exception) -> None:
+        """Give every queued caller the error if no thread is there that could ever run its call."""
+        with self.pool.lock:
+            if self._active() > 0:
+                return
+        while True:
+            try:
+                job = self.queue.popleft()
+            except IndexError:
+                return
+            error = RuntimeError(
+                f"no thread could be started for the call ({cause}); end other threads or raise the limits on threads"
+                " and memory, then call again"
+            )
+            error.__cause__ = cause
+            self.pool.fail(job, error)
+
+    # Taking work, from the workers
+
+    def rest(self, worker: Worker) -> bool | None:
+        """Let a worker that found no job go idle until it is needed.
+
+        Returns True if it was woken and holds the scout's token, False if there is work after all, None if it has
+        been idle for too long and must leave.
+        """
+        idle = self.idle
+        idle[worker] = None
+        if (self.queue or self.dismissing) and idle.pop(worker, _ABSENT) is None:
+            return False
+        # If it was no longer in ``idle``, somebody has taken it out, and its bell is about to ring.
+        timeout = self.pool.idle_timeout
+        if worker.bell.acquire(True, -1 if timeout is None else timeout):
+            return True
+        if idle.pop(worker, _ABSENT) is None:
+            return False if self.queue else None
+        worker.bell.acquire()
+        return True
+
+    def excuse(self, worker: Worker) -> bool:
+        """Decide, while ``dismissing``, whether this worker may leave; if so it no longer counts from here on."""
+        with self.pool.lock:
+            if self._active() <= self.size and (self.queue or not self.retired):
+                return False
+            worker.excused = True
+            self.excused += 1
+            self.recount()
+            return True
+
+    def leave(self, worker: Worker) -> None:
+        """Take a worker out of the crew: its last act, whatever the reason for its end."""
+        pool = self.pool
+        with pool.lock:
+            self.workers.discard(worker)
+            self.excused -= worker.excused
+            self.recount()
+            complete = pool.note_end(self, worker)
+        self.stir()
+        for farewell in complete:
+            farewell.done()
+
+    # Parking, and changes of the size
+
+    @contextmanager
+    def parking(self, worker: Worker) -> Iterator[None]:
+        """Let a worker wait for its loop without counting against the size; a spare one may be started.
+
+        Raises a `RuntimeError` that names what is stuck if too many workers wait already. A surplus that is there at
+        the end of the waiting goes when some worker has finished its job.
+        """
+        pool = self.pool
+        with pool.lock:
+            if self.parked >= HARD_CAP:
+                raise self._too_many_parked()
+            self.parked += worker.parked == 0
+            worker.parked += 1
+            self.recount()
+        self.stir()
+        try:
+            yield
+        finally:
+            with pool.lock:
+                worker.parked -= 1
+                self.parked -= worker.parked == 0
+                self.recount()
+            self.stir()
+
+    def _too_many_parked(self) -> RuntimeError:
+        names = sorted({job.name for worker in self.workers if worker.parked and (job := worker.job)})
+        return RuntimeError(
+            f"{self.parked} calls of pool {self.pool.name!r} wait for their loops at once, which is the most there can"
+            f" be; stuck are: {', '.join(names[:10])}. Look for a loop that is blocked, or for calls that call back"
+            " into calls without end"
+        )
+
+    def _active(self) -> int:
+        return len(self.workers) - self.parked - self.excused
+
+    def recount(self) -> None:
+        """Bring ``dismissing`` up to date, under the lock of the pool, after a change of what it depends on."""
+        self.dismissing = self.retired or self._active() > self.size

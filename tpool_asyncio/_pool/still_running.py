@@ -1,0 +1,56 @@
+"""What still runs when somebody stops waiting for it."""
+
+import sys
+import traceback
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from tpool_asyncio._pool.worker import Worker
+
+__all__ = ["RunningCall", "StillRunningError", "running_calls"]
+
+
+class RunningCall(NamedTuple):
+    """A call that still ran when somebody stopped waiting for it.
+
+    .. versionadded:: 0.1.0
+    """
+
+    name: str
+    """The ``name`` option of the call, or else its function's qualified name."""
+    thread: str
+    """The name of its native thread."""
+    stack: str
+    """Where that thread was, formatted like a traceback; empty if the thread was just ending."""
+
+    def __str__(self) -> str:
+        return f"{self.name} in thread {self.thread}\n{self.stack}".rstrip()
+
+
+class StillRunningError(TimeoutError):
+    """``killall`` ran out of time; the threads it gave up are no longer the pool's.
+
+    .. versionadded:: 0.1.0
+    """
+
+    calls: tuple[RunningCall, ...]
+    """The calls that still ran, with their stacks."""
+
+    def __init__(self, message: str, calls: Iterable[RunningCall]) -> None:
+        super().__init__(message)
+        self.calls = tuple(calls)
+
+    def __str__(self) -> str:
+        return "\n".join([str(self.args[0]), *map(str, self.calls)])
+
+
+def running_calls(workers: Iterable[Worker]) -> list[RunningCall]:
+    """Say what these workers run, and where they are in it."""
+    frames = sys._current_frames()
+    calls = []
+    for worker in workers:
+        if (job := worker.job) is not None:
+            frame = frames.get(worker.ident or 0)
+            stack = "".join(traceback.format_stack(frame)) if frame else ""
+            calls.append(RunningCall(name=job.name, thread=worker.name, stack=stack))
+    return calls

@@ -1,0 +1,343 @@
+"""What stays of a pool when crews come and go: size, name, totals, and the state in which it takes calls.
+
+Who may touch what
+    `ThreadPool.lock` guards everything here and the slow-path state of the crews. It is held for a few statements at
+    a time, never while user code runs, a thread is started or a bell is rung. It is reentrant, because the garbage
+    collector may strike while it is held, and find the last handle of this very pool, which dismisses the crews.
+
+    `ThreadPool.submit` is an attribute that always holds the right way to take a job (queue it, run it in place,
+    refuse it), so that the fast path asks no questions. A thread may have loaded it just before it changes; then the
+    job reaches a crew that has been retired in the meantime, and a retired crew still runs whatever it gets.
+"""
+
+import itertools
+import threading
+import warnings
+from _thread import RLock
+from collections.abc import Callable, Collection
+from typing import Any
+
+from tpool_asyncio._pool import lifetime
+from tpool_asyncio._pool.crew import Crew
+from tpool_asyncio._pool.job import Job
+from tpool_asyncio._pool.size import check_seconds, check_size
+from tpool_asyncio._pool.statistics import Statistics, Tally
+from tpool_asyncio._pool.still_running import RunningCall, running_calls
+from tpool_asyncio._pool.worker import Worker
+
+__all__ = ["Farewell", "ThreadPool", "current_worker"]
+
+_SWEEP_FROM = 1_000
+"""How many dropped jobs may stand in the queues, at the least, before they are swept out."""
+
+
+class _PerThread(threading.local):
+    """What the floor above keeps for each thread that uses a pool."""
+
+    mailbox: Any = None
+
+
+class Farewell:
+    """Waits until some crews have run everything they have and their threads are at their end."""
+
+    __slots__ = ("crews", "done", "ended", "spared")
+
+    def __init__(self, crews: list[Crew], spared: Collection[Worker], done: Callable[[], object]) -> None:
+        self.crews = crews
+        self.spared = spared  # workers not to wait for, such as the one that asks
+        self.done = done
+        self.ended: list[Worker] = []  # threads that have nothing left to do but to end
+
+    def complete(self) -> bool:
+        """Tell, under the lock of the pool, whether there is nobody left to wait for."""
+        return not any(crew.queue or crew.workers.difference(self.spared) for crew in self.crews)
+
+    def join(self) -> None:
+        """Wait for the moment that the threads take to end, once ``done`` has been called."""
+        for worker in self.ended:
+            worker.join()
+
+
+class ThreadPool:
+    """A pool of native threads. Any thread may call any method."""
+
+    def __init__(
+        self, size: int, *, name: str = "tpool", idle_timeout: float | None = None, exit_grace: float | None = 5.0
+    ) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"name must be a string, not {name!r}")
+        self.size = check_size(size)
+        self.name = name
+        self.idle_timeout = check_seconds("idle_timeout", idle_timeout)
+        self.exit_grace = check_seconds("exit_grace", exit_grace)
+        self.local = _PerThread()
+        self._refusal: Exception | None = None
+        self._start_afresh()
+        lifetime.register(self)
+
+    def _start_afresh(self) -> None:
+        self.lock = RLock()
+        self.tally = Tally()
+        self._thread_numbers = itertools.count(1)
+        self._dropped = 0  # jobs that stand in a queue although their caller has dropped them
+        self._crews: list[Crew] = []  # all that may still have workers; the last one takes the calls
+        self._detached: list[Crew] = []  # given up by a ``killall``; only their calls still count
+        self._farewells: list[Farewell] = []
+        self._new_crew()
+
+    def _new_crew(self) -> None:
+        self._crews = [crew for crew in self._crews if crew.workers or crew.queue]
+        self._crews.append(Crew(self, self.size))
+        self._choose_submit()
+
+    def _choose_submit(self) -> None:
+        crew = self._crews[-1]
+        self.submit: Callable[[Job], None]
+        if self._refusal is not None:
+            self.submit = self._refuse
+        elif crew.size == 0:
+            self.submit = self._run_in_place
+        else:
+            self.submit = crew.submit
+
+    # Taking calls
+
+    def refuse(self, error: ValueError) -> None:
+        """Raise a copy of this error for every call, until a size is set."""
+        with self.lock:
+            self._refusal = error
+            self._choose_submit()
+
+    def _refuse(self, job: Job) -> None:
+        if (error := self._refusal) is None:
+            return self.submit(job)  # the size has been set right in the meantime
+        raise type(error)(*error.args)
+
+    def _run_in_place(self, job: Job) -> None:
+        """Run a job in the thread of its caller: what a pool of size 0 does."""
+        if self._warn_in_place:
+            self._warn_in_place = False
+            warnings.warn(
+                f"pool {self.name!r} has no threads (size 0): its calls block the thread that makes them;"
+                " set a size of 1 or more to run them in threads",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        crew = self._crews[-1]
+        stand_in = Worker(crew, threading.current_thread().name, scouting=False)
+        stand_in.run_job(job)
+        with self.lock:
+            self.note_end(crew, stand_in)
+
+    _warn_in_place = True
+
+    def fail(self, job: Job, error: BaseException) -> None:
+        """Give a job that stands in no queue any more an error for its outcome, unless its caller has dropped it."""
+        try:
+            job.work.pop()
+        except IndexError:
+            self.discard_dropped()
+            return
+        job.error = error
+        with self.lock:
+            self.tally.failed += 1
+        job.deliver()
+
+    # Dropped jobs
+
+    def dropped(self) -> None:
+        """Note that the caller of a queued job has claimed it for itself, and that the empty job is still queued."""
+        with self.lock:
+            self.tally.cancelled += 1
+            self._dropped += 1
+            if self._dropped < _SWEEP_FROM or self._dropped * 2 < sum(len(crew.queue) for crew in self._crews):
+                return
+            crews = self._crews.copy()
+        for crew in crews:
+            self._sweep(crew)
+
+    def discard_dropped(self) -> None:
+        """Note that an empty job has been taken out of its queue."""
+        with self.lock:
+            self._dropped -= 1
+
+    def _sweep(self, crew: Crew) -> None:
+        """Take the empty jobs out of a queue, so that a pool that is stuck does not collect them for ever.
+
+        The queue is emptied job by job, since workers may pop at the same time, and what is still wanted goes back to
+        its head in one operation. Only a job that is added and taken in between overtakes others.
+        """
+        wanted: list[Job] = []
+        empty = 0
+        while True:
+            try:
+                job = crew.queue.popleft()
+            except IndexError:
+                break
+            if job.work:
+                wanted.append(job)
+            else:
+                empty += 1
+        crew.queue.extendleft(reversed(wanted))
+        with self.lock:
+            self._dropped -= empty
+        if wanted:
+            crew.stir()
+
+    # Size
+
+    def set_size(self, size: int) -> None:
+        """Change the size; while there are threads, a lower size waits for the next crew."""
+        size = check_size(size)
+        with self.lock:
+            self.size = size
+            self._accept_size()
+            crew = self._crews[-1]
+            if size > crew.size or not (crew.workers or crew.queue):
+                self._set_crew_size(crew, size)
+        crew.stir()
+
+    def resize(self, size: int) -> None:
+        """Change the size at once, in both directions; surplus workers leave when they have finished their jobs."""
+        size = check_size(size)
+        with self.lock:
+            self.size = size
+            self._accept_size()
+            crew = self._crews[-1]
+            if size == 0 and (crew.workers or crew.queue):
+                self._retire(crew)
+                self._new_crew()
+            else:
+                self._set_crew_size(crew, size)
+        crew.stir()
+
+    def _accept_size(self) -> None:
+        if isinstance(self._refusal, ValueError):
+            self._refusal = None
+        self._warn_in_place = True
+
+    def _set_crew_size(self, crew: Crew, size: int) -> None:
+        crew.size = size
+        crew.recount()
+        self._choose_submit()
+
+    def start_all(self) -> None:
+        """Start every thread that the size allows, now; raises what `threading.Thread.start` raises."""
+        with self.lock:
+            crew = self._crews[-1]
+        while crew.hire(scouting=False):
+            pass
+
+    # The end of crews
+
+    def dismiss(self, done: Callable[[], object], *, spared: Collection[Worker] = ()) -> Farewell:
+        """Retire all crews: they run what they have, then their threads end. The next job starts a new crew.
+
+        ``done`` is called once, from any thread, when only spared workers are left; at once if there are no others.
+        """
+        with self.lock:
+            crews = [crew for crew in self._crews if crew.workers or crew.queue]
+            for crew in crews:
+                self._retire(crew)
+            self._new_crew()
+            farewell = Farewell(crews, spared, done)
+            complete = farewell.complete()
+            if not complete:
+                self._farewells.append(farewell)
+        for crew in crews:
+            crew.stir()
+        if complete:
+            done()
+        return farewell
+
+    def _retire(self, crew: Crew) -> None:
+        crew.retired = True
+        crew.recount()
+
+    def note_end(self, crew: Crew, worker: Worker) -> list[Farewell]:
+        """Count, under the lock, what an ending worker has done; return the farewells that this completes."""
+        self.tally.completed += worker.completed
+        self.tally.failed += worker.failed
+        for farewell in self._farewells:
+            if crew in farewell.crews:
+                farewell.ended.append(worker)
+        return self._take_complete_farewells()
+
+    def _take_complete_farewells(self) -> list[Farewell]:
+        complete = [farewell for farewell in self._farewells if farewell.complete()]
+        for farewell in complete:
+            self._farewells.remove(farewell)
+        return complete
+
+    def detach(self, farewell: Farewell) -> list[RunningCall]:
+        """Forget the crews of a farewell that takes too long; return what they still run."""
+        with self.lock:
+            workers = [worker for crew in farewell.crews for worker in crew.workers.difference(farewell.spared)]
+            given_up = {crew for crew in farewell.crews if crew in self._crews}
+            self._crews = [crew for crew in self._crews if crew not in given_up]
+            self._detached = [crew for crew in self._detached if crew.workers] + list(given_up)
+            for other in self._farewells:
+                other.crews = [crew for crew in other.crews if crew not in given_up]
+            complete = self._take_complete_farewells()
+        for other in complete:
+            if other is not farewell:
+                other.done()
+        return running_calls(workers)
+
+    def close(self, error: Exception, done: Callable[[], object]) -> Farewell:
+        """Refuse all further calls with a copy of this error, and dismiss the crews."""
+        with self.lock:
+            self._refusal = error
+        return self.dismiss(done)
+
+    # What others may know
+
+    def next_thread_name(self) -> str:
+        return f"{self.name}-{next(self._thread_numbers)}"
+
+    def statistics(self) -> Statistics:
+        """Return a snapshot."""
+        with self.lock:
+            workers = [worker for crew in self._crews for worker in crew.workers]
+            detached = [worker for crew in self._detached for worker in crew.workers]
+            parked = sum(worker.parked > 0 for worker in workers)
+            queued = sum(len(crew.queue) for crew in (*self._crews, *self._detached)) - self._dropped
+            jobs = [job for worker in workers if (job := worker.job) is not None]
+            completed = self.tally.completed + sum(worker.completed for worker in (*workers, *detached))
+            failed = self.tally.failed + sum(worker.failed for worker in (*workers, *detached))
+            cancelled = self.tally.cancelled
+        queued = max(0, queued)
+        running = max(parked, len(jobs))
+        unfinished = queued + running + sum(worker.job is not None for worker in detached)
+        return Statistics(
+            size=self.size,
+            threads=len(workers),
+            idle=len(workers) - running,
+            busy=running - parked,
+            parked=parked,
+            abandoned=sum(job.unwanted for job in jobs),
+            queued=queued,
+            submitted=unfinished + completed + failed + cancelled,
+            completed=completed,
+            failed=failed,
+            cancelled=cancelled,
+        )
+
+    # Fork
+
+    def after_fork_in_child(self) -> None:
+        """Start afresh: of the parent's threads none is here, and its jobs are the parent's to run."""
+        for crew in self._crews:
+            crew.queue.clear()
+            crew.retired = crew.dismissing = True
+        worker = current_worker()
+        if worker is not None and worker.crew.pool is self and worker.job is not None:
+            worker.job.disown()  # the child was forked in the middle of a job
+        self.local.mailbox = None
+        self._start_afresh()
+
+
+def current_worker() -> Worker | None:
+    """Return the worker in whose thread this is called, or None if it is another thread."""
+    thread = threading.current_thread()
+    return thread if isinstance(thread, Worker) else None

@@ -1,0 +1,96 @@
+"""One native thread of a crew. `crew` tells the theory; this is the part that runs in the thread."""
+
+import logging
+import threading
+from _thread import allocate_lock
+from typing import TYPE_CHECKING
+
+from tpool_asyncio._pool.job import Job
+
+if TYPE_CHECKING:
+    from tpool_asyncio._pool.crew import Crew
+
+__all__ = ["Worker"]
+
+_logger = logging.getLogger("tpool_asyncio")
+
+
+class Worker(threading.Thread):
+    """A daemon thread that runs jobs of one crew.
+
+    Only the worker itself writes `job`, `completed` and `failed`; others read them for a snapshot. `parked` and
+    `excused` are guarded by the lock of the pool.
+    """
+
+    def __init__(self, crew: "Crew", name: str, *, scouting: bool) -> None:
+        super().__init__(name=name, daemon=True)
+        self.crew = crew
+        self.scouting = scouting  # whether the thread starts with the scout's token
+        self.job: Job | None = None
+        self.completed = 0
+        self.failed = 0
+        self.parked = 0  # how many things in this thread wait, parked; a loop inside a job can run several
+        self.excused = False
+        self.bell = allocate_lock()  # released once by whoever takes this worker out of `Crew.idle`
+        self.bell.acquire()
+
+    def run(self) -> None:
+        """Serve the crew until it has no more use for this worker. The body of the thread."""
+        try:
+            self._serve()
+        finally:
+            self.crew.leave(self)
+
+    def _serve(self) -> None:
+        crew = self.crew
+        popleft = crew.queue.popleft
+        scouting = self.scouting
+        while True:
+            if crew.dismissing and crew.excuse(self):
+                if scouting:
+                    crew.scout_arrived()
+                return
+            try:
+                job = popleft()
+            except IndexError:
+                if scouting:
+                    crew.scout_arrived()
+                woken = crew.rest(self)
+                if woken is None:
+                    return
+                scouting = woken
+                continue
+            if scouting:
+                scouting = False
+                crew.scout_arrived()
+            self.run_job(job)
+            del job
+
+    def run_job(self, job: Job) -> None:
+        """Run a job in this thread and deliver its outcome, unless its caller has dropped it.
+
+        What belongs to the user is let go of, and the counts are right, before the outcome is delivered: whoever has
+        it may rely on both.
+        """
+        try:
+            fn, args, kwargs, context = job.work.pop()
+        except IndexError:
+            self.crew.pool.discard_dropped()
+            return
+        outer = self.job
+        self.job = job
+        job.running = fn
+        try:
+            job.value = context.run(fn, *args, **kwargs)
+        except BaseException as error:
+            # Without this frame the traceback starts in the user's code, and holds nothing of the pool's.
+            job.error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+            self.failed += 1
+        else:
+            self.completed += 1
+        fn = args = kwargs = context = job.running = None  # type: ignore[assignment]
+        self.job = outer
+        try:
+            job.deliver()
+        except BaseException:
+            _logger.exception("the outcome of a call could not be delivered")

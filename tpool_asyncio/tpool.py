@@ -1,0 +1,47 @@
+"""Run blocking calls in native threads: the spelling for async code.
+
+.. code-block:: python
+
+    from tpool_asyncio import tpool
+
+    digest = await tpool.execute(hash_file, path)
+
+The functions of this module are those of the default pool, which all loops and threads of the process share.
+"""
+
+from tpool_asyncio._loop.options import Options
+from tpool_asyncio._loop.pool import Pool
+from tpool_asyncio._pool.default import get_num_threads, set_num_threads, setup, shared_pool
+from tpool_asyncio._pool.statistics import Statistics
+from tpool_asyncio._pool.still_running import RunningCall, StillRunningError
+
+__all__ = [
+    "Options",
+    "Pool",
+    "RunningCall",
+    "Statistics",
+    "StillRunningError",
+    "default_pool",
+    "execute",
+    "get_num_threads",
+    "killall",
+    "options",
+    "set_num_threads",
+    "setup",
+    "statistics",
+]
+
+_default = Pool.over(shared_pool)
+
+execute = _default.execute
+options = _default.options
+killall = _default.killall
+statistics = _default.statistics
+
+
+def default_pool() -> Pool:
+    """Return the pool whose methods the functions of this module are. May be called from any thread.
+
+    .. versionadded:: 0.1.0
+    """
+    return _default
