@@ -10,7 +10,7 @@ The functions of this module are those of the default pool, which all loops and 
 """
 
 from tpool_asyncio._loop.options import Options
-from tpool_asyncio._loop.pool import Pool
+from tpool_asyncio._loop.pool import Pool, handle_on
 from tpool_asyncio._pool.default import get_num_threads, set_num_threads, setup, shared_pool
 from tpool_asyncio._pool.statistics import Statistics
 from tpool_asyncio._pool.still_running import RunningCall, StillRunningError
@@ -31,7 +31,7 @@ __all__ = [
     "statistics",
 ]
 
-_default = Pool.over(shared_pool)
+_default = handle_on(shared_pool)
 
 execute = _default.execute
 options = _default.options

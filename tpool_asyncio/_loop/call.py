@@ -23,7 +23,7 @@ T = TypeVar("T")
 class Call(Job, asyncio.Future[T]):
     """A call without options. Whoever makes one stores `mailbox`, `work`, `running` and `error`."""
 
-    __slots__ = ("errands", "error", "mailbox", "running", "value", "work")
+    __slots__ = ("culprit", "errands", "error", "mailbox", "running", "value", "work")
 
     mailbox: Mailbox
     errands: "weakref.WeakSet[asyncio.Task[Any]]"
@@ -37,19 +37,23 @@ class Call(Job, asyncio.Future[T]):
         """Cancel the call: a queued one never runs, a running one is abandoned."""
         if self.done():
             return False
-        self.withdraw()
+        if not self.withdraw():
+            self.stop_errands()
         return super().cancel(msg)
 
     def withdraw(self) -> bool:
-        """Take the call out of the queue, or tell its thread's errands to stop; return True if it never runs."""
+        """Take the call out of the queue; return False if it runs already, or has run."""
         try:
             self.work.pop()
         except IndexError:
-            for task in list(getattr(self, "errands", ())):
-                task.cancel()
             return False
         self.mailbox.pool.dropped()
         return True
+
+    def stop_errands(self) -> None:
+        """Cancel what the running call waits for in the loop."""
+        for task in list(getattr(self, "errands", ())):
+            task.cancel()
 
     def deliver(self) -> None:
         """Put the outcome into the mailbox. In the thread that ran the job."""
@@ -58,7 +62,7 @@ class Call(Job, asyncio.Future[T]):
         if mailbox.scheduled.acquire(False):
             mailbox.schedule(self)
 
-    def disown(self) -> None:
+    def disown(self) -> None:  # pragma: no cover - only ever called in a fork that ends before its coverage is saved
         self.mailbox = Mailbox(self.mailbox.pool, self.get_loop())
         self.mailbox.scheduled.acquire()  # so nobody ever drains it
 

@@ -184,10 +184,10 @@ class _Errand:
 
     def _finish(self, value: Any, error: BaseException | None) -> None:
         receipt, self._receipt = self._receipt, None
-        if receipt is not None:
-            receipt.value = value
-            receipt.error = error
-            receipt.bell.release()
+        assert receipt is not None
+        receipt.value = value
+        receipt.error = error
+        receipt.bell.release()
 
     def __del__(self) -> None:
         if (receipt := getattr(self, "_receipt", None)) is not None:

@@ -105,45 +105,47 @@ class OptionCall(Call[T]):
         if self._admission is not None:
             self._admission.cancel()
             self.work.clear()
-            return True
-        if not super().withdraw():
+        elif super().withdraw():
+            self._leave_limiter()
+        else:
             return False
-        if self._limiter is not None:
-            self._limiter.release_on_behalf_of(self)
+        self._stop_clocks()
         return True
 
     def cancel(self, msg: Any | None = None) -> bool:
         if self.done():
             return False
-        if self.withdraw() or not self._waits:
-            self._stop_clocks()
+        if self.withdraw() or not self._lingers():
             return asyncio.Future.cancel(self, msg)
-        self._ending = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+        self._ending = asyncio.CancelledError()
         self._cancel_message = msg
         return True
 
     def _expire(self, timeout: float) -> None:
         error = TimeoutError(f"{self.name} took longer than its timeout of {timeout} s")
-        if self.withdraw() or not self._waits:
-            self._stop_clocks()
+        if self.withdraw() or not self._lingers():
             self.set_exception(error)
         elif self._ending is None:
             self._ending = error
 
     def _expire_in_queue(self, queue_timeout: float) -> None:
-        if self.work:
-            error = TimeoutError(
-                f"{self.name} waited longer than its queue_timeout of {queue_timeout} s for a thread;"
-                " raise the size of the pool or the queue_timeout"
-            )
-            if self.withdraw():
-                self._stop_clocks()
-                self.set_exception(error)
+        error = TimeoutError(
+            f"{self.name} waited longer than its queue_timeout of {queue_timeout} s for a thread;"
+            " raise the size of the pool or the queue_timeout"
+        )
+        if self.withdraw():
+            self.set_exception(error)
+
+    def _lingers(self) -> bool:
+        """Have a running call wound up; return whether its caller has to wait until it has ended."""
+        self.stop_errands()
+        if not self._waits:
+            self._stop_clocks()
+        return self._waits
 
     def settle(self) -> None:
         self._stop_clocks()
-        if self._limiter is not None:
-            self._limiter.release_on_behalf_of(self)
+        self._leave_limiter()
         ending, self._ending = self._ending, None
         if ending is None or self.done():
             super().settle()
@@ -153,6 +155,11 @@ class OptionCall(Call[T]):
             self.set_exception(ending)
         else:
             asyncio.Future.cancel(self, self._cancel_message)
+
+    def _leave_limiter(self) -> None:
+        limiter, self._limiter = self._limiter, None
+        if limiter is not None:
+            limiter.release_on_behalf_of(self)
 
     def _stop_clocks(self) -> None:
         for timer in self._timers:

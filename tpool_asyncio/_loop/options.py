@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
+from tpool_asyncio._loop.entrance import entrance
 from tpool_asyncio._loop.option_call import Limiter, OptionCall
 from tpool_asyncio._pool.size import check_seconds
 
@@ -64,7 +65,7 @@ class Options:
 
         .. versionadded:: 0.1.0
         """
-        mailbox, submit = self._pool.entrance(fn)
+        mailbox, submit = entrance(self._pool._core, fn)
         call: OptionCall[T] = OptionCall(loop=mailbox.loop())
         call.mailbox = mailbox
         call.running = None

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from contextvars import Context, copy_context
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 from tpool_asyncio._loop.call import Call
+from tpool_asyncio._loop.entrance import new_entrance, no_loop_error, not_callable_error
 from tpool_asyncio._loop.from_thread import asking_workers
 from tpool_asyncio._loop.gate import post
-from tpool_asyncio._loop.mailbox import Mailbox
 from tpool_asyncio._loop.option_call import Limiter
 from tpool_asyncio._loop.options import OnCancel, Options
 from tpool_asyncio._pool.default import DEFAULT_SIZE
-from tpool_asyncio._pool.job import Job
 from tpool_asyncio._pool.size import check_seconds
 from tpool_asyncio._pool.statistics import Statistics
 from tpool_asyncio._pool.still_running import StillRunningError
@@ -62,13 +61,6 @@ class Pool:
         self._core = ThreadPool(size, name=name, idle_timeout=idle_timeout, exit_grace=exit_grace)
         weakref.finalize(self, self._core.dismiss, _nothing).atexit = False
 
-    @classmethod
-    def over(cls, core: ThreadPool) -> "Pool":
-        """Make a handle on a pool that exists; dropping the handle leaves the pool alone."""
-        pool = cls.__new__(cls)
-        pool._core = core
-        return pool
-
     def execute(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
         """Run ``fn(*args, **kwargs)`` in a thread of the pool.
 
@@ -104,11 +96,11 @@ class Pool:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            raise _no_loop() from None
+            raise no_loop_error() from None
         if mailbox is None or mailbox.loop() is not loop:
-            mailbox, submit = self._new_entrance(loop)
+            mailbox, submit = new_entrance(core, loop)
         if not callable(fn):
-            raise _not_callable(fn)
+            raise not_callable_error(fn)
         call: Call[T] = Call(loop=loop)
         call.mailbox = mailbox
         call.running = None
@@ -238,46 +230,13 @@ class Pool:
         core = self._core
         return f"<{type(self).__qualname__} {core.name!r} size={core.size}>"
 
-    # For this floor and the ones above
 
-    def entrance(self, fn: object) -> tuple[Mailbox, Callable[[Job], None]]:
-        """Return the mailbox for calls from the running loop and the way to submit them; refuse what cannot work."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise _no_loop() from None
-        if not callable(fn):
-            raise _not_callable(fn)
-        core = self._core
-        mailbox = core.local.mailbox
-        if mailbox is None or mailbox.loop() is not loop:
-            return self._new_entrance(loop)
-        return mailbox, core.submit
-
-    def _new_entrance(self, loop: asyncio.AbstractEventLoop) -> tuple[Mailbox, Callable[[Job], None]]:
-        """The same for a loop that this thread did not use last, and for loops inside workers.
-
-        A worker keeps no mailbox, so that all calls from inside it come here, and run in place.
-        """
-        core = self._core
-        mailbox = Mailbox(core, loop)
-        worker = current_worker()
-        if worker is not None and worker.crew.pool is core:
-            return mailbox, worker.run_job
-        core.local.mailbox = mailbox
-        return mailbox, core.submit
+def handle_on(core: ThreadPool) -> Pool:
+    """Make a handle on a pool that exists already; dropping this handle leaves the pool alone."""
+    pool = Pool.__new__(Pool)
+    pool._core = core
+    return pool
 
 
 def _nothing() -> None:
     pass
-
-
-def _no_loop() -> RuntimeError:
-    return RuntimeError(
-        "tpool.execute needs a running event loop; call it in async code, or use the green spelling"
-        " (from tpool_asyncio.green import tpool) in synchronous code"
-    )
-
-
-def _not_callable(fn: Any) -> TypeError:
-    return TypeError(f"the first argument must be callable, not {fn!r}; pass the function itself and its arguments")

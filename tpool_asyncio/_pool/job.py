@@ -12,8 +12,10 @@ Who may touch a job
 """
 
 from collections.abc import Callable
-from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from contextvars import Context
 
 __all__ = ["Job", "Work", "call_name"]
 
@@ -41,6 +43,9 @@ class Job:
     error: BaseException | None
     """What the function raised; None if it returned."""
 
+    culprit: str
+    """The name of the function, once it has raised; not there before."""
+
     @property
     def name(self) -> str:
         """What messages call this job."""
@@ -48,7 +53,7 @@ class Job:
             try:
                 fn = self.work[0][0]
             except IndexError:
-                return "a call that has ended"
+                return getattr(self, "culprit", "a call that has ended")
         return call_name(fn)
 
     @property

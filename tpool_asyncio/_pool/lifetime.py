@@ -65,6 +65,6 @@ def _at_exit() -> None:
         )
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - the suite runs where processes fork
     os.register_at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_at_exit)

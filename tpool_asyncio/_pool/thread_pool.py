@@ -181,8 +181,7 @@ class ThreadPool:
         crew.queue.extendleft(reversed(wanted))
         with self.lock:
             self._dropped -= empty
-        if wanted:
-            crew.stir()
+        crew.stir()
 
     # Size
 
@@ -332,7 +331,8 @@ class ThreadPool:
             crew.retired = crew.dismissing = True
         worker = current_worker()
         if worker is not None and worker.crew.pool is self and worker.job is not None:
-            worker.job.disown()  # the child was forked in the middle of a job
+            # The child was forked in the middle of a job, and ends with this thread, before its coverage is saved.
+            worker.job.disown()  # pragma: no cover
         self.local.mailbox = None
         self._start_afresh()
 

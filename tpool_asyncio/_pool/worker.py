@@ -5,7 +5,7 @@ import threading
 from _thread import allocate_lock
 from typing import TYPE_CHECKING
 
-from tpool_asyncio._pool.job import Job
+from tpool_asyncio._pool.job import Job, call_name
 
 if TYPE_CHECKING:
     from tpool_asyncio._pool.crew import Crew
@@ -85,6 +85,7 @@ class Worker(threading.Thread):
         except BaseException as error:
             # Without this frame the traceback starts in the user's code, and holds nothing of the pool's.
             job.error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+            job.culprit = call_name(fn)
             self.failed += 1
         else:
             self.completed += 1

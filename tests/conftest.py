@@ -1,0 +1,59 @@
+"""What every test gets: both event loops, a pool of its own, and a check that it leaves nothing behind."""
+
+import asyncio
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+import pytest_asyncio
+
+from tpool_asyncio import tpool
+from tpool_asyncio._pool.default import DEFAULT_SIZE, shared_pool
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run each async test once per kind of event loop."""
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if sys.platform != "win32":
+        import uvloop
+
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    """End the threads of the default pool after each test, and fail the test if others are left."""
+    before = set(threading.enumerate())
+    yield
+    shared_pool.set_size(DEFAULT_SIZE)
+    ended = threading.Event()
+    farewell = shared_pool.dismiss(ended.set)
+    assert ended.wait(10), "a call of the default pool never ended"
+    farewell.join()
+    left = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in left:
+        thread.join(10)
+    assert not [thread for thread in left if thread.is_alive()]
+
+
+@pytest_asyncio.fixture
+async def pool() -> AsyncIterator[tpool.Pool]:
+    """A pool of two threads; at its end no call is queued or running, and no task is left."""
+    async with tpool.Pool(2, name="test") as pool:
+        yield pool
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left
+
+
+class LoopErrors(list[dict[str, object]]):
+    """What was reported to the exception handler of the running loop."""
+
+
+@pytest_asyncio.fixture
+async def loop_errors() -> AsyncIterator[LoopErrors]:
+    """Collect what goes to the exception handler of the loop."""
+    errors = LoopErrors()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    yield errors
