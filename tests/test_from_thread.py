@@ -5,7 +5,7 @@ import contextvars
 import gc
 import threading
 import weakref
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import pytest
@@ -271,6 +271,52 @@ def test_the_loop_is_closed_before_it_is_asked() -> None:
     gate.open()
     run_in_own_loop(pool.killall())
     assert [str(error) for error in seen] == ["int could not run: the loop that made this call has been closed"]
+
+
+class SlowToTake(asyncio.SelectorEventLoop):
+    """A loop that is closed while it takes a callback from another thread: before it runs it, or after."""
+
+    def __init__(self, *, runs_it: bool) -> None:
+        super().__init__()
+        self.runs_it = runs_it
+        self.taking = threading.Event()
+        self.closed = threading.Event()
+        self.kept = list[object]()
+
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        if threading.current_thread() is threading.main_thread():
+            return super().call_soon_threadsafe(callback, *args, context=context)
+        if self.runs_it:
+            callback(*args)
+        self.taking.set()
+        assert self.closed.wait(PATIENCE)
+        self.kept.append(callback)
+        return asyncio.Handle(callback, args, self)
+
+
+@pytest.mark.parametrize("runs_it", [False, True])
+def test_the_loop_is_closed_while_it_takes_an_errand(runs_it: bool) -> None:
+    seen = list[object]()
+    pool = tpool.Pool(1)
+    loop = SlowToTake(runs_it=runs_it)
+
+    def job() -> None:
+        try:
+            seen.append(from_thread.run_sync(int))
+        except RuntimeError as error:
+            seen.append(str(error))
+
+    async def main() -> None:
+        pool.execute(job)
+        assert loop.taking.wait(PATIENCE)
+
+    loop.run_until_complete(main())
+    loop.close()
+    loop.closed.set()
+    run_in_own_loop(pool.killall())
+    assert seen == [0 if runs_it else "int could not run: the loop that made this call has been closed"]
 
 
 @pytest.mark.parametrize("started", [False, True])

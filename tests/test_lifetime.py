@@ -98,6 +98,7 @@ def test_a_non_daemon_thread_uses_the_pool_after_the_main_thread_has_ended() -> 
         for _ in range(3):
             await tpool.execute(time.sleep, 0.02)
         print("done", flush=True)
+    tpool.setup()  # Python 3.12.0 and 3.12.1 start no threads any more once the main thread has ended
     threading.Thread(target=lambda: asyncio.run(main())).start()
     """
     assert output_of(program) == "done\n"

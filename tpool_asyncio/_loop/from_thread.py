@@ -126,9 +126,13 @@ def _send(kind: "type[_Errand]", fn: Any, args: tuple[Any, ...], kwargs: dict[st
     context.run(_asking.set, asking_workers())
     receipt = _Receipt(call_name(fn))
     with worker.crew.parking(worker):
-        if not post(loop, kind(receipt, call, context, fn, args, kwargs).start):
+        posted = post(loop, kind(receipt, call, context, fn, args, kwargs).start)
+        # (1) The loop finds itself open and is about to take the errand. (2) It is closed, and drops all it has.
+        # (3) It takes the errand, which it will never run or drop. So the worker asks once more before it waits.
+        if posted and not loop.is_closed():
+            receipt.bell.acquire()
+        elif not receipt.bell.acquire(False):
             raise _loop_gone(receipt.name)
-        receipt.bell.acquire()
     if receipt.error is not None:
         try:
             raise receipt.error
