@@ -21,8 +21,7 @@ class PlainJob(Job):
     """A job whose outcome goes to whoever calls `result`."""
 
     def __init__(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        self.work = [(fn, args, kwargs, copy_context())]
-        self.running = None
+        self.work = [fn, args, kwargs, copy_context()]
         self.error = None
         self.delivered = threading.Event()
 
@@ -314,7 +313,7 @@ def test_a_dropped_job_never_runs(core: ThreadPool) -> None:
     gate.wait_begun(2)
     job = PlainJob(ran.append, 1)
     core.submit(job)
-    job.work.pop()
+    assert job.drop()
     core.dropped()
     assert (core.statistics().queued, core.statistics().cancelled) == (0, 1)
     gate.open()
@@ -334,7 +333,7 @@ def test_dropped_jobs_do_not_pile_up_in_a_pool_that_is_stuck() -> None:
         job = PlainJob(order.append, number)
         pool.submit(job)
         if number % 100:
-            job.work.pop()
+            assert job.drop()
             pool.dropped()
     assert len(crew_of(pool).queue) < 2_500
     assert pool.statistics().queued == 50
@@ -376,7 +375,7 @@ def test_a_dropped_job_is_not_failed_when_no_thread_can_be_started(
 ) -> None:
     monkeypatch.setattr(Worker, "start", _cannot_start)
     job = PlainJob(int)
-    job.work.pop()
+    assert job.drop()
     core.dropped()
     core.submit(job)
     assert not job.delivered.is_set()
@@ -496,7 +495,7 @@ def test_names_of_calls() -> None:
     assert call_name(Gate()) == "tests.gate.Gate"
     assert PlainJob(len).name == "len"
     job = PlainJob(len)
-    job.work.pop()
+    assert job.drop()
     assert job.name == "a call that has ended"
     assert not job.unwanted
     job.disown()

@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 
 class Call(Job, asyncio.Future[T]):
-    """A call without options. Whoever makes one stores `mailbox`, `work`, `running` and `error`."""
+    """A call without options. Whoever makes one stores `mailbox`, `work` and `error`."""
 
-    __slots__ = ("culprit", "errands", "error", "mailbox", "running", "value", "work")
+    __slots__ = ("culprit", "errands", "error", "mailbox", "value", "work")
 
     mailbox: Mailbox
     errands: "weakref.WeakSet[asyncio.Task[Any]]"
@@ -43,9 +43,7 @@ class Call(Job, asyncio.Future[T]):
 
     def withdraw(self) -> bool:
         """Take the call out of the queue; return False if it runs already, or has run."""
-        try:
-            self.work.pop()
-        except IndexError:
+        if not self.drop():
             return False
         self.mailbox.pool.dropped()
         return True

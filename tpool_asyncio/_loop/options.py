@@ -68,9 +68,8 @@ class Options:
         mailbox, submit = entrance(self._pool._core, fn)
         call: OptionCall[T] = OptionCall(loop=mailbox.loop())
         call.mailbox = mailbox
-        call.running = None
         call.error = None
-        call.work = [(fn, args, kwargs, copy_context() if self._context is None else self._context)]
+        call.work = [fn, args, kwargs, copy_context() if self._context is None else self._context]
         call.begin(
             submit,
             timeout=self._timeout,

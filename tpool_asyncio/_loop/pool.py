@@ -103,9 +103,8 @@ class Pool:
             raise not_callable_error(fn)
         call: Call[T] = Call(loop=loop)
         call.mailbox = mailbox
-        call.running = None
         call.error = None
-        call.work = [(fn, args, kwargs, copy_context())]
+        call.work = [fn, args, kwargs, copy_context()]
         submit(call)
         return call
 

@@ -1,25 +1,23 @@
 """One call inside the pool.
 
 Who may touch a job
-    A job is *claimed* by taking its work out of `Job.work`, a list that holds one item or none. ``list.pop`` is one
-    atomic operation (under the GIL as well as under the per-list lock of free-threaded Python), so exactly one of the
-    two rivals gets the work: the worker that wants to run it, or the caller that no longer wants it. The other sees
-    an `IndexError`. Whoever holds the work also holds the only reference that the job has to the function and its
-    arguments, so dropping a queued job lets go of both at once, although the empty job still stands in the queue.
+    `Job.work` is a list of the function, its arguments, its keywords and, as the fourth item, its context. Whoever
+    takes the fourth item has *claimed* the job: ``work.pop(3)`` is one atomic operation (under the GIL as well as
+    under the per-list lock of free-threaded Python) and fails on a list that is shorter, so of two rivals exactly one
+    gets the context: the worker that wants to run the job, or the caller that no longer wants it. The winner alone
+    touches the list from then on, and empties it when it is done. So dropping a queued job lets go of its function
+    and arguments at once, although the empty job still stands in the queue. (One list serves as the claim, as the
+    record of the call and as the sign that it still runs. Each further object per call would cost its share of the
+    garbage collector's time, which is what a million calls in flight mostly cost.)
 
-    After the claim only the claiming worker writes `running`, `value` and `error`, until it calls `deliver`; from
-    then on only the receiving side touches them.
+    After the claim only the claiming worker writes `value`, `error` and `culprit`, until it calls `deliver`; from then
+    on only the receiving side touches them.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from contextvars import Context
-
-__all__ = ["Job", "Work", "call_name"]
-
-Work: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], Context]"
+__all__ = ["Job", "call_name"]
 
 
 class Job:
@@ -31,11 +29,8 @@ class Job:
     if not TYPE_CHECKING:
         __slots__ = ()
 
-    work: list[Work]
-    """The function, its arguments and its context; empty once the job is claimed."""
-
-    running: Callable[..., Any] | None
-    """The function, while it runs."""
+    work: list[Any]
+    """The function, its arguments, its keywords and its context; three items while it runs, none when it is over."""
 
     value: Any
     """What the function returned."""
@@ -46,15 +41,22 @@ class Job:
     culprit: str
     """The name of the function, once it has raised; not there before."""
 
+    def drop(self) -> bool:
+        """Claim the job in order not to run it; return False if it has been claimed already. Any thread."""
+        try:
+            self.work.pop(3)
+        except IndexError:
+            return False
+        self.work.clear()
+        return True
+
     @property
     def name(self) -> str:
         """What messages call this job."""
-        if (fn := self.running) is None:
-            try:
-                fn = self.work[0][0]
-            except IndexError:
-                return getattr(self, "culprit", "a call that has ended")
-        return call_name(fn)
+        try:
+            return call_name(self.work[0])
+        except IndexError:
+            return getattr(self, "culprit", "a call that has ended")
 
     @property
     def unwanted(self) -> bool:

@@ -133,9 +133,7 @@ class ThreadPool:
 
     def fail(self, job: Job, error: BaseException) -> None:
         """Give a job that stands in no queue any more an error for its outcome, unless its caller has dropped it."""
-        try:
-            job.work.pop()
-        except IndexError:
+        if not job.drop():
             self.discard_dropped()
             return
         job.error = error

@@ -72,24 +72,25 @@ class Worker(threading.Thread):
         What belongs to the user is let go of, and the counts are right, before the outcome is delivered: whoever has
         it may rely on both.
         """
+        work = job.work
         try:
-            fn, args, kwargs, context = job.work.pop()
+            context = work.pop(3)
         except IndexError:
             self.crew.pool.discard_dropped()
             return
         outer = self.job
         self.job = job
-        job.running = fn
         try:
-            job.value = context.run(fn, *args, **kwargs)
+            job.value = context.run(work[0], *work[1], **work[2])
         except BaseException as error:
             # Without this frame the traceback starts in the user's code, and holds nothing of the pool's.
             job.error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
-            job.culprit = call_name(fn)
+            job.culprit = call_name(work[0])
             self.failed += 1
         else:
             self.completed += 1
-        fn = args = kwargs = context = job.running = None  # type: ignore[assignment]
+        work.clear()
+        context = None
         self.job = outer
         try:
             job.deliver()
