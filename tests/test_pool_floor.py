@@ -11,7 +11,7 @@ import pytest
 
 from tests.gate import PATIENCE, Gate
 from tpool_asyncio._pool.crew import Crew
-from tpool_asyncio._pool.job import Job, call_name
+from tpool_asyncio._pool.job import Job, call_name, new_claim
 from tpool_asyncio._pool.still_running import running_calls
 from tpool_asyncio._pool.thread_pool import ThreadPool, current_worker
 from tpool_asyncio._pool.worker import Worker
@@ -21,7 +21,11 @@ class PlainJob(Job):
     """A job whose outcome goes to whoever calls `result`."""
 
     def __init__(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        self.work = [fn, args, kwargs, copy_context()]
+        self.claim = new_claim()
+        self.fn = fn
+        self.args = args
+        self.kwargs = kwargs
+        self.context = copy_context()
         self.error = None
         self.delivered = threading.Event()
 

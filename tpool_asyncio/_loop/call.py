@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 
 class Call(Job, asyncio.Future[T]):
-    """A call without options. Whoever makes one stores `mailbox`, `work` and `error`."""
+    """A call without options. Whoever makes one stores all attributes but `value`, `culprit` and `errands`."""
 
-    __slots__ = ("culprit", "errands", "error", "mailbox", "value", "work")
+    __slots__ = ("args", "claim", "context", "culprit", "errands", "error", "fn", "kwargs", "mailbox", "value")
 
     mailbox: Mailbox
     errands: "weakref.WeakSet[asyncio.Task[Any]]"

@@ -97,14 +97,14 @@ class OptionCall(Call[T]):
 
     def _fail_early(self, error: Exception) -> None:
         self._stop_clocks()
-        self.work.clear()
+        self.drop()
         if not self.done():
             self.set_exception(error)
 
     def withdraw(self) -> bool:
         if self._admission is not None:
             self._admission.cancel()
-            self.work.clear()
+            self.drop()
         elif super().withdraw():
             self._leave_limiter()
         else:

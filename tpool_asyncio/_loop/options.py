@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
 from tpool_asyncio._loop.entrance import entrance
 from tpool_asyncio._loop.option_call import Limiter, OptionCall
+from tpool_asyncio._pool.job import new_claim
 from tpool_asyncio._pool.size import check_seconds
 
 if TYPE_CHECKING:
@@ -69,7 +70,11 @@ class Options:
         call: OptionCall[T] = OptionCall(loop=mailbox.loop())
         call.mailbox = mailbox
         call.error = None
-        call.work = [fn, args, kwargs, copy_context() if self._context is None else self._context]
+        call.claim = new_claim()
+        call.fn = fn
+        call.args = args
+        call.kwargs = kwargs or None
+        call.context = copy_context() if self._context is None else self._context
         call.begin(
             submit,
             timeout=self._timeout,

@@ -15,6 +15,7 @@ from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.option_call import Limiter
 from tpool_asyncio._loop.options import OnCancel, Options
 from tpool_asyncio._pool.default import DEFAULT_SIZE
+from tpool_asyncio._pool.job import new_claim
 from tpool_asyncio._pool.size import check_seconds
 from tpool_asyncio._pool.statistics import Statistics
 from tpool_asyncio._pool.still_running import StillRunningError
@@ -104,7 +105,11 @@ class Pool:
         call: Call[T] = Call(loop=loop)
         call.mailbox = mailbox
         call.error = None
-        call.work = [fn, args, kwargs, copy_context()]
+        call.claim = new_claim()
+        call.fn = fn
+        call.args = args
+        call.kwargs = kwargs or None
+        call.context = copy_context() or None
         submit(call)
         return call
 

@@ -1,27 +1,34 @@
 """One call inside the pool.
 
 Who may touch a job
-    `Job.work` is a list of the function, its arguments, its keywords and, as the fourth item, its context. Whoever
-    takes the fourth item has *claimed* the job: ``work.pop(3)`` is one atomic operation (under the GIL as well as
-    under the per-list lock of free-threaded Python) and fails on a list that is shorter, so of two rivals exactly one
-    gets the context: the worker that wants to run the job, or the caller that no longer wants it. The winner alone
-    touches the list from then on, and empties it when it is done. So dropping a queued job lets go of its function
-    and arguments at once, although the empty job still stands in the queue. (One list serves as the claim, as the
-    record of the call and as the sign that it still runs. Each further object per call would cost its share of the
-    garbage collector's time, which is what a million calls in flight mostly cost.)
+    `Job.claim` is a byte array of one byte. Whoever takes that byte has *claimed* the job: ``claim.pop()`` is one
+    atomic operation (under the GIL as well as under the per-object lock of free-threaded Python) and fails on an empty
+    array, so of two rivals exactly one gets the byte: the worker that wants to run the job, or the caller that no
+    longer wants it. Dropping a queued job therefore lets go of its function and arguments at once, although the empty
+    job still stands in the queue.
 
-    After the claim only the claiming worker writes `value`, `error` and `culprit`, until it calls `deliver`; from then
-    on only the receiving side touches them.
+    After the claim only the claimer touches the job, until it calls `deliver`; from then on only the receiving side
+    does.
+
+Why a byte array, and why the context may be None
+    The garbage collector looks at neither. What a million calls in flight cost above a thousand is its time, and that
+    goes by the number of objects it has to look at.
 """
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Job", "call_name"]
+if TYPE_CHECKING:
+    from contextvars import Context
+
+__all__ = ["Job", "call_name", "new_claim"]
+
+new_claim = bytearray(1).copy
+"""Makes the claim of a new job. Copying costs half of what constructing does."""
 
 
 class Job:
-    """What the pool knows of a call: its work, and where its outcome goes.
+    """What the pool knows of a call: what to call, and where the outcome goes.
 
     The attributes are declared here and stored by the subclass, which may be any class, a future for instance.
     """
@@ -29,8 +36,17 @@ class Job:
     if not TYPE_CHECKING:
         __slots__ = ()
 
-    work: list[Any]
-    """The function, its arguments, its keywords and its context; three items while it runs, none when it is over."""
+    claim: bytearray
+    """Not empty as long as the job may still be claimed."""
+
+    fn: Callable[..., Any] | None
+    """What to call; None when the job is over or has been dropped, as are the next three."""
+
+    args: tuple[Any, ...] | None
+    kwargs: dict[str, Any] | None
+
+    context: "Context | None"
+    """The context to run in; None stands for an empty one."""
 
     value: Any
     """What the function returned."""
@@ -44,19 +60,17 @@ class Job:
     def drop(self) -> bool:
         """Claim the job in order not to run it; return False if it has been claimed already. Any thread."""
         try:
-            self.work.pop(3)
+            self.claim.pop()
         except IndexError:
             return False
-        self.work.clear()
+        self.fn = self.args = self.kwargs = self.context = None
         return True
 
     @property
     def name(self) -> str:
         """What messages call this job."""
-        try:
-            return call_name(self.work[0])
-        except IndexError:
-            return getattr(self, "culprit", "a call that has ended")
+        fn = self.fn
+        return getattr(self, "culprit", "a call that has ended") if fn is None else call_name(fn)
 
     @property
     def unwanted(self) -> bool:

@@ -172,7 +172,7 @@ class ThreadPool:
                 job = crew.queue.popleft()
             except IndexError:
                 break
-            if job.work:
+            if job.claim:
                 wanted.append(job)
             else:
                 empty += 1

@@ -3,9 +3,10 @@
 import logging
 import threading
 from _thread import allocate_lock
+from contextvars import Context
 from typing import TYPE_CHECKING
 
-from tpool_asyncio._pool.job import Job, call_name
+from tpool_asyncio._pool.job import Job
 
 if TYPE_CHECKING:
     from tpool_asyncio._pool.crew import Crew
@@ -72,25 +73,29 @@ class Worker(threading.Thread):
         What belongs to the user is let go of, and the counts are right, before the outcome is delivered: whoever has
         it may rely on both.
         """
-        work = job.work
         try:
-            context = work.pop(3)
+            job.claim.pop()
         except IndexError:
             self.crew.pool.discard_dropped()
             return
         outer = self.job
         self.job = job
         try:
-            job.value = context.run(work[0], *work[1], **work[2])
+            context = job.context
+            if context is None:
+                context = Context()
+            if job.kwargs is None:
+                job.value = context.run(job.fn, *job.args)  # type: ignore[arg-type, misc]
+            else:
+                job.value = context.run(job.fn, *job.args, **job.kwargs)  # type: ignore[arg-type, misc]
         except BaseException as error:
             # Without this frame the traceback starts in the user's code, and holds nothing of the pool's.
             job.error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
-            job.culprit = call_name(work[0])
+            job.culprit = job.name
             self.failed += 1
         else:
             self.completed += 1
-        work.clear()
-        context = None
+        job.fn = job.args = job.kwargs = job.context = context = None
         self.job = outer
         try:
             job.deliver()

@@ -1,0 +1,10 @@
+"""What a call costs on this machine, beside what it costs in the other packages that are installed.
+
+`contestants` are the ways to make a call, `floors` the least that any way could cost, `workloads` what each has to do.
+`child` measures one contestant in a process of its own, `child_process` is the parent's handle on it, and `rounds`
+lets all of them take turns. `figures` has the medians and ratios, `table` and `targets` say them in words.
+
+No module here imports `tpool_asyncio.tpool` before the contestant of that name is opened. The package itself is loaded
+in every child process, since these modules are part of it; it starts no thread and changes nothing before its first
+call.
+"""

@@ -1,0 +1,60 @@
+"""What the project has set itself, against what was measured."""
+
+import sys
+from dataclasses import dataclass
+
+from tpool_asyncio._bench.contestants import CONTESTANTS, FLOOR, PEERS, TPOOL
+from tpool_asyncio._bench.figures import Figures
+from tpool_asyncio._bench.workloads import AT_ONCE_20, AT_ONCE_1000, ONE_BY_ONE, SLEEPING_100, WORKLOADS
+
+__all__ = ["Verdict", "verdicts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A target, what was measured, and whether that is enough."""
+
+    target: str
+    measured: float | None
+    """None if the contestant it speaks of was left out."""
+    met: bool
+
+    def __str__(self) -> str:
+        if self.measured is None:
+            return f"unknown  {self.target}: not measured"
+        return f"{'met' if self.met else 'missed':7}  {self.target}: measured {self.measured:.2f}"
+
+
+def verdicts(figures: Figures, version: tuple[int, int] = sys.version_info[:2]) -> list[Verdict]:
+    """Judge the figures by the targets for this version of Python."""
+    # asyncio.to_thread got cheaper in 3.12, where tasks and gather did.
+    twenty = 4.0 if version < (3, 12) else 2.5
+    judged = [
+        _faster(figures, AT_ONCE_1000.name, "to_thread", 10.0),
+        _faster(figures, AT_ONCE_1000.name, "to_thread", 10.0, cpu=True),
+        _faster(figures, AT_ONCE_1000.name, "anyio", 20.0),
+        _faster(figures, AT_ONCE_1000.name, "anyio", 20.0, cpu=True),
+        _faster(figures, AT_ONCE_20.name, "to_thread", twenty),
+        _near_floor(figures, 1.15),
+    ]
+    judged += [_faster(figures, ONE_BY_ONE.name, peer.name, 1.0) for peer in PEERS]
+    judged.append(_faster(figures, SLEEPING_100.name, "to_thread", 2.0))
+    return judged
+
+
+def _faster(figures: Figures, workload: str, peer: str, times: float, *, cpu: bool = False) -> Verdict:
+    ratio = figures.ratio(workload, peer, TPOOL.name)
+    kind = "CPU time" if cpu else "wall time"
+    target = f"{WORKLOADS[workload].title}, {kind}: {CONTESTANTS[peer].title} / tpool >= {times:g}"
+    if ratio is None:
+        return Verdict(target, None, met=False)
+    measured = ratio.cpu_us if cpu else ratio.wall_us
+    return Verdict(target, measured, met=measured >= times)
+
+
+def _near_floor(figures: Figures, times: float) -> Verdict:
+    ratio = figures.ratio(ONE_BY_ONE.name, TPOOL.name, FLOOR.name)
+    target = f"{ONE_BY_ONE.title}, wall time: tpool / {FLOOR.title} <= {times:g}"
+    if ratio is None:
+        return Verdict(target, None, met=False)
+    return Verdict(target, ratio.wall_us, met=ratio.wall_us <= times)
