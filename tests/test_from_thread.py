@@ -105,6 +105,20 @@ async def test_an_error_is_not_kept_alive_by_the_frame_that_raised_it(pool: tpoo
         gc.enable()
 
 
+async def test_a_task_that_cannot_be_made_is_an_error_of_the_errand(pool: tpool.Pool) -> None:
+    def factory(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> Any:
+        raise LookupError("no task")
+
+    loop = asyncio.get_running_loop()
+    call = pool.execute(lambda: from_thread.run(add, 1))
+    loop.set_task_factory(factory)
+    try:
+        with pytest.raises(LookupError, match="no task"):
+            await call
+    finally:
+        loop.set_task_factory(None)
+
+
 async def test_context_variables_of_the_thread_are_seen_in_the_loop(pool: tpool.Pool) -> None:
     async def read() -> str:
         return variable.get()

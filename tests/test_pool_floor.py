@@ -374,6 +374,39 @@ def test_a_thread_that_cannot_be_started_with_none_there(core: ThreadPool, monke
     assert submit(core, int).result() == 0
 
 
+def test_a_farewell_does_not_wait_for_a_thread_that_cannot_be_started(
+    core: ThreadPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stale = core.submit
+    worker = submit(core, current_worker).result()
+    end(core)
+    assert not worker.is_alive()
+    crew, ended = worker.crew, threading.Event()
+    job = PlainJob(int)
+    crew.scout.acquire(False)
+    stale(job)  # to a crew that has ended; and no scout can go yet
+    with core.lock:
+        core.keep(crew)
+    core.dismiss(ended.set)
+    assert not ended.is_set()
+    monkeypatch.setattr(Worker, "start", _cannot_start)
+    crew.scout_arrived()
+    with pytest.raises(RuntimeError, match="no thread could be started"):
+        job.result()
+    assert ended.is_set()
+
+
+def test_a_job_that_reaches_a_pool_while_its_size_becomes_0(core: ThreadPool) -> None:
+    for become_0 in (core.resize, core.set_size):
+        stale = core.submit
+        become_0(0)
+        job = PlainJob(threading.get_ident)
+        stale(job)
+        assert job.result() != threading.get_ident()
+        core.resize(2)
+    assert core.statistics().completed == 2
+
+
 def test_a_dropped_job_is_not_failed_when_no_thread_can_be_started(
     core: ThreadPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,6 @@ class Verdict:
 
 def verdicts(figures: Figures, version: tuple[int, int] = sys.version_info[:2]) -> list[Verdict]:
     """Judge the figures by the targets for this version of Python."""
-    # asyncio.to_thread got cheaper in 3.12, where tasks and gather did.
     twenty = 4.0 if version < (3, 12) else 2.5
     judged = [
         _faster(figures, AT_ONCE_1000.name, "to_thread", 10.0),

@@ -207,7 +207,13 @@ class _AsyncErrand(_Errand):
         if call.unwanted:
             self._finish(None, asyncio.CancelledError("the caller of this call has stopped waiting for it"))
             return
-        task = call.get_loop().create_task(self._wait(), context=self._context)
+        waiting = self._wait()
+        try:
+            task = call.get_loop().create_task(waiting, context=self._context)
+        except BaseException as error:  # from a task factory that minds the context, for instance
+            waiting.close()
+            self._finish(None, error)
+            return
         if not hasattr(call, "errands"):
             call.errands = weakref.WeakSet()
         call.errands.add(task)

@@ -37,7 +37,7 @@ class Limiter(Protocol):
 class OptionCall(Call[T]):
     """A call with options. Only `tpool_asyncio._loop.options` makes it."""
 
-    __slots__ = ("_admission", "_cancel_message", "_ending", "_label", "_limiter", "_submit", "_timers", "_waits")
+    __slots__ = ("_admission", "_borrower", "_cancel_message", "_ending", "_label", "_limiter", "_timers", "_waits")
 
     _ending: TimeoutError | asyncio.CancelledError | None
     _timers: tuple[asyncio.TimerHandle, ...]
@@ -53,23 +53,28 @@ class OptionCall(Call[T]):
         label: str | None,
     ) -> None:
         """Start the clocks, then queue the call or have it admitted first."""
-        self._submit = submit
         self._waits = waits
         self._limiter = limiter
         self._label = label
         self._ending = None
         self._admission: asyncio.Task[None] | None = None
+        self._borrower: object = None
         loop = self.get_loop()
-        if limiter is None:
-            submit(self)
-        else:
-            self._admission = loop.create_task(self._admit(limiter))
         timers = []
         if timeout is not None:
             timers.append(loop.call_later(timeout, self._expire, timeout))
         if queue_timeout is not None:
             timers.append(loop.call_later(queue_timeout, self._expire_in_queue, queue_timeout))
         self._timers = tuple(timers)
+        try:
+            if limiter is None:
+                submit(self)
+            else:
+                admission = loop.create_task(self._admit(limiter, submit))
+                self._admission = None if admission.done() else admission  # an eager task may have done it all
+        except BaseException:
+            self._stop_clocks()
+            raise
 
     @property
     def name(self) -> str:
@@ -79,20 +84,24 @@ class OptionCall(Call[T]):
     def unwanted(self) -> bool:
         return self._ending is not None or self.done()
 
-    async def _admit(self, limiter: Limiter) -> None:
+    async def _admit(self, limiter: Limiter, submit: "Callable[[Job], None]") -> None:
+        # The token belongs to this task: up to anyio 4.15, an acquisition that is cancelled in its last moment gives
+        # back the token of the current task, whoever it was acquired for.
+        borrower = asyncio.current_task()
         try:
-            await limiter.acquire_on_behalf_of(self)
+            await limiter.acquire_on_behalf_of(borrower)
         except Exception as error:
             self._fail_early(error)
             return
-        if self.done():  # ended while the token was on its way
-            limiter.release_on_behalf_of(self)
-            return
+        self._borrower = borrower
         self._admission = None
+        if self.done():  # ended while the token was on its way
+            self._leave_limiter()
+            return
         try:
-            self._submit(self)
+            submit(self)
         except Exception as error:
-            limiter.release_on_behalf_of(self)
+            self._leave_limiter()
             self._fail_early(error)
 
     def _fail_early(self, error: Exception) -> None:
@@ -157,9 +166,9 @@ class OptionCall(Call[T]):
             asyncio.Future.cancel(self, self._cancel_message)
 
     def _leave_limiter(self) -> None:
-        limiter, self._limiter = self._limiter, None
-        if limiter is not None:
-            limiter.release_on_behalf_of(self)
+        borrower, self._borrower = self._borrower, None
+        if borrower is not None and self._limiter is not None:
+            self._limiter.release_on_behalf_of(borrower)
 
     def _stop_clocks(self) -> None:
         for timer in self._timers:

@@ -169,7 +169,8 @@ class Pool:
             StillRunningError: The time is over. The error names each call that still runs, with its stack. Its
                 threads are detached: the pool neither counts them nor waits for them any more, and outcomes still
                 arrive.
-            TypeError, ValueError: ``timeout`` is no number of seconds.
+            TypeError: ``timeout`` is no number.
+            ValueError: ``timeout`` is negative.
 
         Cancellation: Only the waiting ends; the threads still end as soon as they can.
 

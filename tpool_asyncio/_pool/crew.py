@@ -120,6 +120,7 @@ class Crew:
                 return False
             worker = Worker(self, self.pool.next_thread_name(), scouting=scouting)
             self.workers.add(worker)
+            self.pool.keep(self)
         try:
             worker.start()
         except Exception:
@@ -137,13 +138,14 @@ class Crew:
             try:
                 job = self.queue.popleft()
             except IndexError:
-                return
+                break
             error = RuntimeError(
                 f"no thread could be started for the call ({cause}); end other threads or raise the limits on threads"
                 " and memory, then call again"
             )
             error.__cause__ = cause
             self.pool.fail(job, error)
+        self.pool.bid_farewell()
 
     # Taking work, from the workers
 
@@ -183,10 +185,9 @@ class Crew:
             self.workers.discard(worker)
             self.excused -= worker.excused
             self.recount()
-            complete = pool.note_end(self, worker)
+            pool.note_end(self, worker)
         self.stir()
-        for farewell in complete:
-            farewell.done()
+        pool.bid_farewell()
 
     # Parking, and changes of the size
 

@@ -18,7 +18,7 @@ class Statistics(NamedTuple):
     size: int
     """How many calls may run at once."""
     threads: int
-    """Native threads alive: ``idle + busy + parked``."""
+    """Native threads alive, that is ``idle + busy + parked``."""
     idle: int
     """Threads that wait for a call."""
     busy: int

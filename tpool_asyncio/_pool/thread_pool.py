@@ -90,6 +90,14 @@ class ThreadPool:
         self._crews.append(Crew(self, self.size))
         self._choose_submit()
 
+    def keep(self, crew: Crew) -> None:
+        """Have a crew among those that count, under the lock, since it is about to get a worker.
+
+        A retired crew is forgotten when it has ended, but a job may yet reach it, see above.
+        """
+        if crew not in self._crews and crew not in self._detached:
+            self._crews.insert(0, crew)
+
     def _choose_submit(self) -> None:
         crew = self._crews[-1]
         self.submit: Callable[[Job], None]
@@ -150,36 +158,35 @@ class ThreadPool:
             self._dropped += 1
             if self._dropped < _SWEEP_FROM or self._dropped * 2 < sum(len(crew.queue) for crew in self._crews):
                 return
+            self._sweep()
             crews = self._crews.copy()
         for crew in crews:
-            self._sweep(crew)
+            crew.stir()  # a worker may have found the queue empty and gone idle
 
     def discard_dropped(self) -> None:
         """Note that an empty job has been taken out of its queue."""
         with self.lock:
             self._dropped -= 1
 
-    def _sweep(self, crew: Crew) -> None:
-        """Take the empty jobs out of a queue, so that a pool that is stuck does not collect them for ever.
+    def _sweep(self) -> None:
+        """Take the empty jobs out of the queues, so that a pool that is stuck does not collect them for ever.
 
-        The queue is emptied job by job, since workers may pop at the same time, and what is still wanted goes back to
-        its head in one operation. Only a job that is added and taken in between overtakes others.
+        Under the lock, so that no worker finds the queue empty and leaves for good meanwhile. A queue is emptied job
+        by job, since workers may pop at the same time, and what is still wanted goes back to its head in one
+        operation. Only a job that is added and taken in between overtakes others.
         """
-        wanted: list[Job] = []
-        empty = 0
-        while True:
-            try:
-                job = crew.queue.popleft()
-            except IndexError:
-                break
-            if job.claim:
-                wanted.append(job)
-            else:
-                empty += 1
-        crew.queue.extendleft(reversed(wanted))
-        with self.lock:
-            self._dropped -= empty
-        crew.stir()
+        for crew in self._crews:
+            wanted: list[Job] = []
+            while True:
+                try:
+                    job = crew.queue.popleft()
+                except IndexError:
+                    break
+                if job.claim:
+                    wanted.append(job)
+                else:
+                    self._dropped -= 1
+            crew.queue.extendleft(reversed(wanted))
 
     # Size
 
@@ -201,11 +208,7 @@ class ThreadPool:
             self.size = size
             self._accept_size()
             crew = self._crews[-1]
-            if size == 0 and (crew.workers or crew.queue):
-                self._retire(crew)
-                self._new_crew()
-            else:
-                self._set_crew_size(crew, size)
+            self._set_crew_size(crew, size)
         crew.stir()
 
     def _accept_size(self) -> None:
@@ -214,9 +217,14 @@ class ThreadPool:
         self._warn_in_place = True
 
     def _set_crew_size(self, crew: Crew, size: int) -> None:
-        crew.size = size
-        crew.recount()
-        self._choose_submit()
+        if size == 0:
+            # A job may yet reach this crew from a thread that has loaded `submit` before; somebody has to run it.
+            self._retire(crew)
+            self._new_crew()
+        else:
+            crew.size = size
+            crew.recount()
+            self._choose_submit()
 
     def start_all(self) -> None:
         """Start every thread that the size allows, now; raises what `threading.Thread.start` raises."""
@@ -238,33 +246,32 @@ class ThreadPool:
                 self._retire(crew)
             self._new_crew()
             farewell = Farewell(crews, spared, done)
-            complete = farewell.complete()
-            if not complete:
-                self._farewells.append(farewell)
+            self._farewells.append(farewell)
         for crew in crews:
             crew.stir()
-        if complete:
-            done()
+        self.bid_farewell()
         return farewell
 
     def _retire(self, crew: Crew) -> None:
         crew.retired = True
         crew.recount()
 
-    def note_end(self, crew: Crew, worker: Worker) -> list[Farewell]:
-        """Count, under the lock, what an ending worker has done; return the farewells that this completes."""
+    def note_end(self, crew: Crew, worker: Worker) -> None:
+        """Count, under the lock, what an ending worker has done."""
         self.tally.completed += worker.completed
         self.tally.failed += worker.failed
         for farewell in self._farewells:
             if crew in farewell.crews:
                 farewell.ended.append(worker)
-        return self._take_complete_farewells()
 
-    def _take_complete_farewells(self) -> list[Farewell]:
-        complete = [farewell for farewell in self._farewells if farewell.complete()]
-        for farewell in complete:
-            self._farewells.remove(farewell)
-        return complete
+    def bid_farewell(self) -> None:
+        """Say that it is done to whoever waits for crews that have nothing left to do."""
+        if self._farewells:
+            with self.lock:
+                complete = [farewell for farewell in self._farewells if farewell.complete()]
+                self._farewells = [farewell for farewell in self._farewells if farewell not in complete]
+            for farewell in complete:
+                farewell.done()
 
     def detach(self, farewell: Farewell) -> list[RunningCall]:
         """Forget the crews of a farewell that takes too long; return what they still run."""
@@ -273,12 +280,10 @@ class ThreadPool:
             given_up = {crew for crew in farewell.crews if crew in self._crews}
             self._crews = [crew for crew in self._crews if crew not in given_up]
             self._detached = [crew for crew in self._detached if crew.workers] + list(given_up)
+            self._farewells = [other for other in self._farewells if other is not farewell]
             for other in self._farewells:
                 other.crews = [crew for crew in other.crews if crew not in given_up]
-            complete = self._take_complete_farewells()
-        for other in complete:
-            if other is not farewell:
-                other.done()
+        self.bid_farewell()
         return running_calls(workers)
 
     def close(self, error: Exception, done: Callable[[], object]) -> Farewell:
