@@ -20,9 +20,6 @@ EXTRAS_lint := bench,cli,lint,test
 EXTRAS_docs := docs
 EXTRAS_bench := bench,cli
 
-# mypy reads noxfile.py, and what that imports.
-WITH_lint := nox
-
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-lowest lint docs bench coverage clean
@@ -30,7 +27,7 @@ WITH_lint := nox
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.ready-demo ## a short tour of what the package does
+demo: $(VENV)/.ready-demo ## hash and file the standard library in three ways, and compare
 	$(BIN)/python -m tpool_asyncio demo $(ARGS)
 
 test: $(VENV)/.ready-test ## the tests, with branch coverage
@@ -48,8 +45,11 @@ lint: $(VENV)/.ready-lint ## style, format, types, and which floor imports which
 docs: $(VENV)/.ready-docs ## the documentation, into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -n -b html docs docs/_build/html $(ARGS)
 
-bench: $(VENV)/.ready-bench ## the measurements
-	$(BIN)/python -m tpool_asyncio bench $(ARGS)
+bench: $(VENV)/.ready-bench ## the measurements, with the targets they are held against
+	$(BIN)/python benchmarks/calls.py $(ARGS)
+	$(BIN)/python benchmarks/million.py
+	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python benchmarks/wakeups.py
 
 coverage: $(VENV)/.ready-test ## the tests, and an HTML report of the lines they miss in htmlcov
 	$(BIN)/python -m pytest --cov --cov-branch --cov-report=term --cov-report=html $(ARGS)
@@ -62,7 +62,7 @@ clean: ## remove everything that was made here, .venv too
 # One stamp for each set of extras, so that what a target does not need is not installed for it.
 
 $(VENV)/.ready-%: pyproject.toml | $(VENV)/pyvenv.cfg
-	$(BIN)/python $(PIP_INSTALL) --editable ".[$(EXTRAS_$*)]" $(WITH_$*)
+	$(BIN)/python $(PIP_INSTALL) --editable ".[$(EXTRAS_$*)]"
 	@touch $@
 
 $(VENV)/pyvenv.cfg:

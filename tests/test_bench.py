@@ -169,7 +169,8 @@ class TestChild:
         monkeypatch.setattr(child_process, "PATIENCE", 1.0)
         with ChildProcess("to_thread", "asyncio") as child:
             forever = Workload("sleeping_100", "", 100, len, (), 1, 1)
-            with pytest.raises(BenchError, match="measures to_thread ended with exit code 1"):
+            # faulthandler reads the stacks of threads that run on meanwhile, and may crash over it: -11 is an end, too.
+            with pytest.raises(BenchError, match=r"measures to_thread ended with exit code (1|-11)\b"):
                 child.measure(forever, 10_000_000)
 
 

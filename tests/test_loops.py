@@ -254,12 +254,13 @@ async def test_an_outcome_that_comes_while_the_token_goes_back() -> None:
     assert len(settled) == 2
 
 
-def test_an_exception_out_of_a_signal_handler_loses_no_outcome() -> None:
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_exception_out_of_a_signal_handler_loses_no_outcome(count: int) -> None:
     loop = asyncio.new_event_loop()
     mailbox = Mailbox(shared_pool, loop)
     settled = list[Outcome]()
-    outcomes = [Outcome(loop, settled) for _ in range(3)]
-    outcomes[1].interrupts = 1
+    outcomes = [Outcome(loop, settled) for _ in range(count)]
+    outcomes[count // 2].interrupts = 1
     for outcome in outcomes:
         leave(mailbox, outcome)
     with pytest.raises(KeyboardInterrupt):

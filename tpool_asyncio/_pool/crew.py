@@ -111,7 +111,8 @@ class Crew:
             self._send_scout()
             return
         self.scout.release()
-        self.stir()
+        if self.queue or self.dismissing:
+            self.stir()
 
     def hire(self, *, scouting: bool) -> bool:
         """Start a worker if the size allows one more; raises what `threading.Thread.start` raises."""
