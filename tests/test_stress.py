@@ -28,6 +28,7 @@ class Mix:
         self.chance = random.Random(seed)
         self.pool = tpool.Pool(4, idle_timeout=self.chance.choice([None, 0.001, 0.01]))
         self.problems = list[object]()
+        self.loops = list[asyncio.AbstractEventLoop]()
 
     def job(self, value: float, depth: int) -> float:
         """What runs in the workers; it may fail, sleep, call back, or make further calls."""
@@ -100,7 +101,9 @@ class Mix:
             if not isinstance(context.get("exception"), (LookupError, RuntimeError, TimeoutError)):
                 self.problems.append(context)
 
-        asyncio.get_running_loop().set_exception_handler(report)
+        loop = asyncio.get_running_loop()
+        self.loops.append(loop)
+        loop.set_exception_handler(report)
         limiter = anyio.CapacityLimiter(2)
         await asyncio.gather(*(self.user(seed * 100 + user, limiter) for user in range(USERS)))
         while limiter.borrowed_tokens:  # calls that were abandoned still hold theirs
@@ -111,6 +114,22 @@ class Mix:
             asyncio.run(self.main(seed))
         except BaseException as error:
             self.problems.append(error)
+
+    def state(self) -> str:
+        """Tell where everything stands, for the case that something hangs."""
+        core = self.pool._core
+        lines = [str(self.pool.statistics()), f"problems: {self.problems}"]
+        for crew in (*core._crews, *core._detached):
+            workers = [(each.name, each.parked, each.excused, each.job and each.job.name) for each in crew.workers]
+            lines.append(
+                f"crew: size {crew.size}, {len(crew.queue)} queued, {len(crew.idle)} idle, retired {crew.retired},"
+                f" dismissing {crew.dismissing}, scout {crew.scout.locked()}, workers {workers}"
+            )
+        lines += [f"farewell: complete {each.complete()}, spared {each.spared}" for each in core._farewells]
+        for loop in self.loops:
+            lines.append(str(loop))
+            lines += [f"  {task}" for task in ([] if loop.is_closed() else asyncio.all_tasks(loop))]
+        return "\n".join(lines)
 
 
 def self_limit(kind: float) -> float | None:
@@ -126,7 +145,7 @@ def test_everything_at_once(seed: int) -> None:
         thread.start()
     for thread in threads:
         thread.join(PATIENCE * 2)
-        assert not thread.is_alive()
+        assert not thread.is_alive(), mix.state()
     assert mix.problems == []
 
     async def end() -> None:

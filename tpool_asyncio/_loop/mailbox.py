@@ -48,10 +48,14 @@ class Mailbox:
 
     def schedule(self, call: "Call[Any]") -> None:
         """With the token in hand: have the loop drain this mailbox. Any thread."""
-        if not post(call.get_loop(), self._drain):
-            # The loop is closed, and nobody can wait on it any more.
-            self.outcomes.clear()
-            self.scheduled.release()
+        posted = False
+        try:
+            posted = post(call.get_loop(), self._drain)
+            if not posted:
+                self.outcomes.clear()  # the loop is closed, and nobody can wait on it any more
+        finally:
+            if not posted:
+                self.scheduled.release()
 
     def _drain(self) -> None:
         outcomes = self.outcomes

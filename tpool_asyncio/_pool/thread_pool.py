@@ -241,7 +241,7 @@ class ThreadPool:
         ``done`` is called once, from any thread, when only spared workers are left; at once if there are no others.
         """
         with self.lock:
-            crews = [crew for crew in self._crews if crew.workers or crew.queue]
+            crews = self._crews
             for crew in crews:
                 self._retire(crew)
             self._new_crew()
