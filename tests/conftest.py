@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -31,7 +32,8 @@ def no_thread_left() -> Iterator[None]:
     ended = threading.Event()
     farewell = shared_pool.dismiss(ended.set)
     assert ended.wait(10), "a call of the default pool never ended"
-    farewell.join()
+    while farewell.ending():
+        time.sleep(0.001)
     left = [thread for thread in threading.enumerate() if thread not in before]
     for thread in left:
         thread.join(10)

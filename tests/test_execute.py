@@ -274,6 +274,11 @@ async def test_size_0_blocks_the_caller_and_says_so_once() -> None:
         assert await pool.options(timeout=20).execute(threading.get_ident) == threading.get_ident()
     assert ["no threads" in str(warning.message) for warning in record] == [True]
     assert [warning.filename for warning in record] == [__file__]
+    pool.resize(0)
+    with warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter("always")
+        await pool.options(timeout=20).execute(int)
+    assert [warning.filename for warning in record] == [__file__]
     with pytest.raises(RuntimeError, match="works in a thread of a pool"):
         await pool.execute(from_thread.check_cancelled)
 

@@ -311,7 +311,10 @@ class SlowToTake(asyncio.SelectorEventLoop):
 
 
 @pytest.mark.parametrize("runs_it", [False, True])
-def test_the_loop_is_closed_while_it_takes_an_errand(runs_it: bool) -> None:
+def test_the_loop_is_closed_while_it_takes_an_errand(runs_it: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # (1) The loop finds itself open and is about to take the errand. (2) It is closed, and drops all it has. (3) It
+    # takes the errand, which it will never run or drop.
+    monkeypatch.setattr("tpool_asyncio._loop.from_thread._LOOK_AGAIN", 0.01)
     seen = list[object]()
     pool = tpool.Pool(1)
     loop = SlowToTake(runs_it=runs_it)
@@ -333,21 +336,22 @@ def test_the_loop_is_closed_while_it_takes_an_errand(runs_it: bool) -> None:
     assert seen == [0 if runs_it else "int could not run: the loop that made this call has been closed"]
 
 
-@pytest.mark.parametrize("started", [False, True])
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
-def test_the_loop_is_closed_while_a_worker_waits_for_it(started: bool) -> None:
-    seen, waits = list[BaseException](), threading.Event()
+@pytest.mark.parametrize("started", [False, True])
+def test_the_loop_is_closed_while_a_worker_waits_for_it(started: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tpool_asyncio._loop.from_thread._LOOK_AGAIN", 0.01)
+    seen, waits, never = list[object](), threading.Event(), asyncio.Event()
     pool = tpool.Pool(1)
 
     async def forever() -> None:
         waits.set()
-        await asyncio.Event().wait()
+        await never.wait()  # which this test holds, so that nothing is deleted
 
     def job() -> None:
         try:
             from_thread.run(forever)
-        except BaseException as error:
-            seen.append(error)
+        except RuntimeError as error:
+            seen.append(str(error))
 
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # "Task was destroyed but it is pending!"
@@ -356,12 +360,31 @@ def test_the_loop_is_closed_while_a_worker_waits_for_it(started: bool) -> None:
             if started:
                 await asyncio.sleep(0)
 
-    run_in_own_loop(main())
-    (worker,) = pool._core._crews[-1].workers
-    while worker.job is not None:
-        gc.collect()  # a task that is dropped is part of a cycle
+    loop = run_in_own_loop(main())
     run_in_own_loop(pool.killall())
-    assert [str(error) for error in seen] == [
-        f"{forever.__module__}.{forever.__qualname__} could not run: the loop that made this call has been closed"
-    ]
-    worker.join(PATIENCE)
+    name = f"{forever.__module__}.{forever.__qualname__}"
+    assert seen == [f"{name} could not run: the loop that made this call has been closed"]
+    assert loop.is_closed()
+    assert not never.is_set()
+
+
+async def test_a_task_that_outlives_its_errand_is_not_taken_to_be_waited_for() -> None:
+    # A task started by an errand goes on after it; when it calls `killall`, its worker may run something else by then.
+    async with tpool.Pool(1) as pool:
+        gate, go_on = Gate(), asyncio.Event()
+        killing = list[asyncio.Task[None]]()
+
+        async def kill_later() -> None:
+            await go_on.wait()
+            await pool.killall()
+
+        await pool.execute(lambda: from_thread.run_sync(lambda: killing.append(asyncio.ensure_future(kill_later()))))
+        call = pool.execute(gate)
+        gate.wait_begun()
+        go_on.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not killing[0].done()
+        gate.open()
+        await killing[0]
+        await call

@@ -1,6 +1,7 @@
 """`killall`: from several places, with a time limit, with stuck calls, and what comes after it."""
 
 import asyncio
+import pickle
 import threading
 import traceback
 
@@ -115,6 +116,27 @@ async def test_cancelling_it_ends_only_the_waiting(pool: tpool.Pool) -> None:
     await call
     worker.join(PATIENCE)
     assert not worker.is_alive()
+
+
+async def test_the_error_survives_pickling() -> None:
+    error = tpool.StillRunningError("message", [tpool.RunningCall("name", "thread", "stack")])
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.calls) == (str(error), error.calls)
+
+
+async def test_the_loop_goes_on_while_the_last_destructors_run(pool: tpool.Pool) -> None:
+    local, opened = threading.local(), threading.Event()
+
+    class Slow:
+        def __del__(self) -> None:
+            assert opened.wait(PATIENCE)
+
+    await pool.execute(lambda: setattr(local, "slow", Slow()))
+    killing = asyncio.ensure_future(pool.killall())
+    await asyncio.sleep(0.02)
+    assert not killing.done()
+    opened.set()
+    await killing
 
 
 @pytest.mark.parametrize("timeout", [-1, "1"])

@@ -190,6 +190,43 @@ def test_fork_with_calls_running_and_queued_leaves_them_to_the_parent() -> None:
 
 
 @needs_fork
+def test_fork_with_a_detached_crew_runs_nothing_twice() -> None:
+    program = """
+    import asyncio, os, threading
+    from tpool_asyncio import tpool
+    opened = threading.Event()
+    def job():
+        if os.fork() == 0:
+            opened.set()
+            return
+        os.wait()
+        opened.wait(0.1)
+    async def main():
+        pool = tpool.Pool(1)
+        running = pool.execute(job)
+        queued = pool.execute(print, "once", flush=True)
+        try:
+            await pool.killall(0)
+        except tpool.StillRunningError:
+            pass
+        await asyncio.gather(running, queued)
+    asyncio.run(main())
+    """
+    assert output_of(program, options=("-W", "ignore::DeprecationWarning")) == "once\n"
+
+
+def test_an_endless_grace_time_is_no_error() -> None:
+    program = """
+    import asyncio, math, time
+    from tpool_asyncio import tpool
+    async def main():
+        tpool.Pool(1, exit_grace=math.inf).execute(lambda: (time.sleep(0.1), print("finished", flush=True)))
+    asyncio.run(main())
+    """
+    assert output_of(program) == "finished\n"
+
+
+@needs_fork
 def test_fork_inside_a_call() -> None:
     program = """
     import asyncio, os

@@ -202,7 +202,7 @@ def leave(mailbox: Mailbox, outcome: Outcome) -> bool:
     """Do what a worker does with an outcome; return whether the loop had to be woken."""
     mailbox.outcomes.append(outcome)  # type: ignore[arg-type]
     if mailbox.scheduled.acquire(False):
-        mailbox.schedule(outcome)  # type: ignore[arg-type]
+        mailbox.schedule()
         return True
     return False
 
@@ -269,6 +269,33 @@ def test_an_exception_out_of_a_signal_handler_loses_no_outcome(count: int) -> No
     assert settled == outcomes
     assert not mailbox.scheduled.locked()
     loop.close()
+
+
+async def test_a_loop_that_refuses_for_another_reason_is_asked_again() -> None:
+    loop = asyncio.get_running_loop()
+    refusals = [MemoryError()]
+
+    class Refuses:
+        def call_soon_threadsafe(self, callback: Any) -> None:
+            if refusals:
+                raise refusals.pop()
+            loop.call_soon(callback)
+
+        def is_closed(self) -> bool:
+            return False
+
+        def call_soon(self, callback: Any) -> None:
+            loop.call_soon(callback)
+
+    refuses: Any = Refuses()
+    mailbox = Mailbox(shared_pool, refuses)
+    settled = list[Outcome]()
+    with pytest.raises(MemoryError):
+        leave(mailbox, Outcome(refuses, settled))
+    leave(mailbox, Outcome(refuses, settled))
+    while mailbox.scheduled.locked():
+        await asyncio.sleep(0)
+    assert len(settled) == 2
 
 
 async def test_what_waits_in_the_queue_when_the_loop_is_closed_is_let_go(pool: tpool.Pool) -> None:

@@ -218,6 +218,12 @@ async def test_a_limiter_that_fails_is_an_error_of_the_call(pool: tpool.Pool) ->
         await pool.options(limiter=Broken(), timeout=20).execute(int)
 
 
+def eager(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> Any:
+    """Do what `asyncio.eager_task_factory` does; that of Python 3.13.0 does not know all the keywords of uvloop."""
+    kwargs["eager_start"] = True
+    return asyncio.Task(coro, loop=loop, **kwargs)
+
+
 async def test_a_limiter_that_never_yields_under_eager_tasks(pool: tpool.Pool) -> None:
     class Free:
         tokens = 0
@@ -229,7 +235,7 @@ async def test_a_limiter_that_never_yields_under_eager_tasks(pool: tpool.Pool) -
             self.tokens -= 1
 
     if sys.version_info >= (3, 12):
-        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        asyncio.get_running_loop().set_task_factory(eager)
     limiter = Free()
     options = pool.options(limiter=limiter, timeout=3_600)
     assert await options.execute(int) == 0
@@ -276,6 +282,39 @@ async def test_a_limiter_that_minds_no_cancellation(pool: tpool.Pool, fails: boo
     while asyncio.all_tasks() != {asyncio.current_task()}:
         await asyncio.sleep(0)
     assert (borrowers, pool.statistics().submitted) == ([], 0)
+
+
+async def test_a_call_ends_with_its_admission(pool: tpool.Pool) -> None:
+    # As when somebody cancels all tasks of the loop.
+    limiter = anyio.CapacityLimiter(1)
+    await limiter.acquire_on_behalf_of("somebody")
+    call = pool.options(limiter=limiter, timeout=3_600).execute(int)
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+async def test_an_admission_that_cannot_be_made_is_an_error_of_the_call(pool: tpool.Pool) -> None:
+    def factory(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> Any:
+        raise LookupError("no task")
+
+    loop = asyncio.get_running_loop()
+    options = pool.options(limiter=anyio.CapacityLimiter(1), timeout=3_600)
+    loop.set_task_factory(factory)
+    try:
+        with pytest.raises(LookupError, match="no task"):
+            options.execute(int)
+    finally:
+        loop.set_task_factory(None)
+
+
+async def test_a_call_that_has_ended_in_time_is_not_failed_by_a_late_clock(pool: tpool.Pool) -> None:
+    call = pool.options(timeout=0).execute(int)
+    while not pool.statistics().completed:  # the loop does not get round to clocks or outcomes
+        pass
+    assert await call == 0
 
 
 async def test_a_pool_that_refuses_gives_the_token_back(pool: tpool.Pool) -> None:

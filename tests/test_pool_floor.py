@@ -1,7 +1,10 @@
 """The pool floor by itself: threads, queue, size, dropped jobs, the end of crews. No event loop anywhere."""
 
 import gc
+import math
 import threading
+import unittest.mock
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
@@ -13,7 +16,7 @@ from tests.gate import PATIENCE, Gate
 from tpool_asyncio._pool.crew import Crew
 from tpool_asyncio._pool.job import Job, call_name, new_claim
 from tpool_asyncio._pool.still_running import running_calls
-from tpool_asyncio._pool.thread_pool import ThreadPool, current_worker
+from tpool_asyncio._pool.thread_pool import Farewell, ThreadPool, current_worker
 from tpool_asyncio._pool.worker import Worker
 
 
@@ -57,7 +60,14 @@ def end(pool: ThreadPool) -> None:
     ended = threading.Event()
     farewell = pool.dismiss(ended.set)
     assert ended.wait(PATIENCE)
-    farewell.join()
+    join(farewell)
+
+
+def join(farewell: Farewell) -> None:
+    """Wait until the threads are gone that a farewell has waited for."""
+    for worker in farewell.ended:
+        worker.join(PATIENCE)
+    assert not farewell.ending()
 
 
 def crew_of(pool: ThreadPool) -> Crew:
@@ -433,7 +443,7 @@ def test_dismiss_runs_what_is_queued_and_the_next_job_starts_afresh(core: Thread
     assert not ended.is_set()
     gate.open()
     assert ended.wait(PATIENCE)
-    farewell.join()
+    join(farewell)
     assert [job.result() for job in jobs] == list(range(5))
     assert not any(worker.is_alive() for worker in old)
     assert core.statistics().completed == 6
@@ -465,7 +475,7 @@ def test_a_worker_of_the_next_crew_ends_while_a_farewell_waits() -> None:
     job.result()
     assert ended.wait(PATIENCE)
     assert len(farewell.ended) == 1
-    farewell.join()
+    join(farewell)
     end(pool)
 
 
@@ -523,6 +533,114 @@ def test_refuse_until_a_size_is_set(core: ThreadPool) -> None:
     assert job.result() == 0
 
 
+class Prickly:
+    """Something callable that lets nobody look at it."""
+
+    def __getattr__(self, name: str) -> object:
+        raise LookupError(name)
+
+    def __call__(self) -> None:
+        raise ValueError("odd")
+
+
+def test_a_failing_function_that_has_odd_attributes(core: ThreadPool) -> None:
+    for fn in (Prickly(), unittest.mock.Mock(side_effect=ValueError("odd"))):
+        job = submit(core, fn)
+        with pytest.raises(ValueError, match="odd"):
+            job.result()
+    assert submit(core, int).result() == 0
+
+
+def test_times_without_end(core: ThreadPool) -> None:
+    pool = ThreadPool(1, idle_timeout=math.inf, exit_grace=math.inf)
+    assert submit(pool, int).result() == 0
+    while not crew_of(pool).idle:
+        pass
+    assert submit(pool, int).result() == 0
+    assert pool.statistics().threads == 1
+    end(pool)
+
+
+def test_a_failed_call_leaves_no_reference_cycle(core: ThreadPool) -> None:
+    def fail(thing: Thing) -> None:
+        raise LookupError
+
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            thing = Thing()
+            reference = weakref.ref(thing)
+            job = submit(core, fail, thing)
+            job.delivered.wait(PATIENCE)
+            del job, thing
+            while reference() is not None and crew_of(core).idle.keys() != crew_of(core).workers:
+                pass  # until the worker has come back from delivering
+            assert reference() is None
+    finally:
+        gc.enable()
+
+
+def test_setup_and_a_submitter_fail_to_start_a_thread_at_once(
+    core: ThreadPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # (1) `start_all` counts its worker and is about to start it. (2) The start of a submitter fails; it relies on that
+    # worker. (3) The start of that worker fails, too, and the job must not be left.
+    jobs = list[PlainJob]()
+
+    def start(self: Worker) -> None:
+        if not jobs:
+            jobs.append(submit(core, int))
+        _cannot_start(self)
+
+    monkeypatch.setattr(Worker, "start", start)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        core.start_all()
+    with pytest.raises(RuntimeError, match="no thread could be started"):
+        jobs[0].result()
+
+
+def test_a_call_in_place_that_ends_while_a_farewell_waits() -> None:
+    pool = ThreadPool(0)
+    gate, ended = Gate(), threading.Event()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        in_place = threading.Thread(target=submit, args=(pool, gate))
+        in_place.start()
+        gate.wait_begun()
+    pool.resize(1)
+    other_gate = Gate()
+    job = submit(pool, other_gate)
+    other_gate.wait_begun()
+    farewell = pool.dismiss(ended.set)
+    gate.open()
+    in_place.join(PATIENCE)
+    other_gate.open()
+    job.result()
+    assert ended.wait(PATIENCE)
+    join(farewell)
+    assert pool.statistics().completed == 2
+
+
+def test_dropped_jobs_of_a_detached_crew_are_swept_too() -> None:
+    pool = ThreadPool(1)
+    gate = Gate()
+    blocker = submit(pool, gate)
+    gate.wait_begun()
+    jobs = [submit(pool, int) for _ in range(3_000)]
+    old = crew_of(pool)
+    pool.detach(pool.dismiss(lambda: None))
+    for job in jobs:
+        assert job.drop()
+        pool.dropped()
+    assert len(old.queue) < 1_500
+    gate.open()
+    blocker.result()
+    while old.workers:
+        pass
+    assert (pool.statistics().cancelled, pool.statistics().queued) == (3_000, 0)
+
+
 def test_names_of_calls() -> None:
     import functools
 
@@ -530,6 +648,8 @@ def test_names_of_calls() -> None:
     assert call_name(Gate().open) == "tests.gate.Gate.open"
     assert call_name(functools.partial(functools.partial(end))) == "tests.test_pool_floor.end"
     assert call_name(Gate()) == "tests.gate.Gate"
+    assert call_name(unittest.mock.Mock()) == "unittest.mock.Mock"  # has any attribute one asks for
+    assert call_name(Prickly()) == "tests.test_pool_floor.Prickly"
     assert PlainJob(len).name == "len"
     job = PlainJob(len)
     assert job.drop()

@@ -14,6 +14,7 @@ from tpool_asyncio._pool.job import Job
 
 if TYPE_CHECKING:
     import weakref
+    from collections.abc import Callable
 
 __all__ = ["Call"]
 
@@ -53,12 +54,11 @@ class Call(Job, asyncio.Future[T]):
         for task in list(getattr(self, "errands", ())):
             task.cancel()
 
-    def deliver(self) -> None:
+    def deliver(self) -> "Callable[[], None] | None":
         """Put the outcome into the mailbox. In the thread that ran the job."""
         mailbox = self.mailbox
         mailbox.outcomes.append(self)
-        if mailbox.scheduled.acquire(False):
-            mailbox.schedule(self)
+        return mailbox.schedule if mailbox.scheduled.acquire(False) else None
 
     def disown(self) -> None:  # pragma: no cover - only ever called in a fork that ends before its coverage is saved
         self.mailbox = Mailbox(self.mailbox.pool, self.get_loop())

@@ -1,9 +1,8 @@
 """From a worker back to the loop that made the call.
 
 What is wanted of the loop is an **errand**. The worker posts it through the gate and waits, parked, so that the pool
-may start a spare worker for it. An errand is referenced from the loop's side only by what will run it: the loop's
-handle, then the task. When the loop drops those without running them, because it is closed, the errand is deleted,
-and its deletion lets the worker go on with an error. So no worker waits for a loop that will never come.
+may start a spare worker for it. A loop that is closed drops what it has taken, or takes it too late, without a word to
+anybody; so the worker looks now and then whether its loop is still there.
 """
 
 import asyncio
@@ -25,13 +24,28 @@ __all__ = ["asking_workers", "check_cancelled", "run", "run_sync"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_asking: ContextVar[tuple[Worker, ...]] = ContextVar("tpool_asyncio._asking", default=())
+_LOOK_AGAIN = 1.0
+"""Seconds after which a waiting worker looks whether its loop has been closed."""
 
 
-def asking_workers() -> tuple[Worker, ...]:
+class _Asker:
+    """A worker that waits for what runs in a context, as long as it does."""
+
+    __slots__ = ("worker",)
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker: Worker | None = worker
+
+
+_asking: ContextVar[tuple[_Asker, ...]] = ContextVar("tpool_asyncio._asking", default=())
+
+
+def asking_workers() -> list[Worker]:
     """Return the workers that wait, one for another, for what runs here and now; ``killall`` must not wait for them."""
-    worker = current_worker()
-    return _asking.get() if worker is None else (*_asking.get(), worker)
+    workers = [asker.worker for asker in _asking.get() if asker.worker is not None]
+    if (worker := current_worker()) is not None:
+        workers.append(worker)
+    return workers
 
 
 def run(fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -122,60 +136,52 @@ def _send(kind: "type[_Errand]", fn: Any, args: tuple[Any, ...], kwargs: dict[st
             f"from_thread.{what} would wait for the loop that this very thread is running;"
             " await or call the function itself"
         )
+    asker = _Asker(worker)
     context = copy_context()
-    context.run(_asking.set, asking_workers())
-    receipt = _Receipt(call_name(fn))
-    with worker.crew.parking(worker):
-        posted = post(loop, kind(receipt, call, context, fn, args, kwargs).start)
-        # (1) The loop finds itself open and is about to take the errand. (2) It is closed, and drops all it has.
-        # (3) It takes the errand, which it will never run or drop. So the worker asks once more before it waits.
-        if posted and not loop.is_closed():
-            receipt.bell.acquire()
-        elif not receipt.bell.acquire(False):
-            raise _loop_gone(receipt.name)
-    if receipt.error is not None:
-        try:
-            raise receipt.error
-        finally:
-            del receipt  # or else the error's traceback and this frame would hold each other
-    return receipt.value
+    context.run(_asking.set, (*_asking.get(), asker))
+    errand = kind(call, context, fn, args, kwargs)
+    try:
+        with worker.crew.parking(worker):
+            if not post(loop, errand.start):
+                raise _loop_gone(fn)
+            while not errand.bell.acquire(True, _LOOK_AGAIN):
+                if loop.is_closed():
+                    if errand.bell.acquire(False):
+                        break
+                    raise _loop_gone(fn)
+        error, errand.error = errand.error, None
+        if error is not None:
+            raise error
+        return errand.value
+    finally:
+        asker.worker = None
+        error = None  # or else its traceback and this frame would hold each other
 
 
-def _loop_gone(name: str) -> RuntimeError:
-    return RuntimeError(f"{name} could not run: the loop that made this call has been closed")
-
-
-class _Receipt:
-    """What the waiting worker holds: the outcome of an errand, and the bell that says it is there."""
-
-    __slots__ = ("bell", "error", "name", "value")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.bell = allocate_lock()
-        self.bell.acquire()
-        self.value: Any = None
-        self.error: BaseException | None = None
+def _loop_gone(fn: object) -> RuntimeError:
+    return RuntimeError(f"{call_name(fn)} could not run: the loop that made this call has been closed")
 
 
 class _Errand:
-    """What the loop holds: a function to call there. Everything but the construction happens in the loop's thread."""
+    """A function to call in the loop. Everything but the construction happens in the loop's thread."""
 
     def __init__(
         self,
-        receipt: _Receipt,
         call: Call[Any],
         context: Context,
         fn: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
-        self._receipt: _Receipt | None = receipt
         self._call = call
         self._context = context
         self._fn = fn
         self._args = args
         self._kwargs = kwargs
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.bell = allocate_lock()  # released when the outcome is there
+        self.bell.acquire()
 
     def start(self) -> None:
         """Call the function and send its outcome back."""
@@ -187,15 +193,9 @@ class _Errand:
             self._finish(value, None)
 
     def _finish(self, value: Any, error: BaseException | None) -> None:
-        receipt, self._receipt = self._receipt, None
-        assert receipt is not None
-        receipt.value = value
-        receipt.error = error
-        receipt.bell.release()
-
-    def __del__(self) -> None:
-        if (receipt := getattr(self, "_receipt", None)) is not None:
-            self._finish(None, _loop_gone(receipt.name))
+        self.value = value
+        self.error = error
+        self.bell.release()
 
 
 class _AsyncErrand(_Errand):

@@ -46,13 +46,14 @@ class Mailbox:
         self.outcomes: deque[Call[Any]] = deque()
         self.scheduled = allocate_lock()
 
-    def schedule(self, call: "Call[Any]") -> None:
+    def schedule(self) -> None:
         """With the token in hand: have the loop drain this mailbox. Any thread."""
+        loop = self.loop()
         posted = False
         try:
-            posted = post(call.get_loop(), self._drain)
+            posted = loop is not None and post(loop, self._drain)
             if not posted:
-                self.outcomes.clear()  # the loop is closed, and nobody can wait on it any more
+                self.outcomes.clear()  # the loop is closed or gone, and nobody can wait on it any more
         finally:
             if not posted:
                 self.scheduled.release()

@@ -44,18 +44,17 @@ class OptionCall(Call[T]):
 
     def begin(
         self,
-        submit: "Callable[[Job], None]",
         *,
         timeout: float | None,
         queue_timeout: float | None,
         waits: bool,
         limiter: Limiter | None,
-        label: str | None,
+        name: str | None,
     ) -> None:
-        """Start the clocks, then queue the call or have it admitted first."""
+        """Start the clocks. Then the call is to be queued, or to be admitted first."""
         self._waits = waits
         self._limiter = limiter
-        self._label = label
+        self._label = name
         self._ending = None
         self._admission: asyncio.Task[None] | None = None
         self._borrower: object = None
@@ -66,15 +65,16 @@ class OptionCall(Call[T]):
         if queue_timeout is not None:
             timers.append(loop.call_later(queue_timeout, self._expire_in_queue, queue_timeout))
         self._timers = tuple(timers)
+
+    def admit(self, limiter: Limiter, submit: "Callable[[Job], None]") -> None:
+        """Have the call queued when the limiter admits it."""
+        waiting = self._wait_for_token(limiter, submit)
         try:
-            if limiter is None:
-                submit(self)
-            else:
-                admission = loop.create_task(self._admit(limiter, submit))
-                self._admission = None if admission.done() else admission  # an eager task may have done it all
+            admission = self.get_loop().create_task(waiting)
         except BaseException:
-            self._stop_clocks()
+            waiting.close()
             raise
+        self._admission = None if admission.done() else admission  # an eager task may have done it all
 
     @property
     def name(self) -> str:
@@ -84,12 +84,18 @@ class OptionCall(Call[T]):
     def unwanted(self) -> bool:
         return self._ending is not None or self.done()
 
-    async def _admit(self, limiter: Limiter, submit: "Callable[[Job], None]") -> None:
+    async def _wait_for_token(self, limiter: Limiter, submit: "Callable[[Job], None]") -> None:
         # The token belongs to this task: up to anyio 4.15, an acquisition that is cancelled in its last moment gives
         # back the token of the current task, whoever it was acquired for.
         borrower = asyncio.current_task()
         try:
             await limiter.acquire_on_behalf_of(borrower)
+        except asyncio.CancelledError:
+            # By `withdraw`, or by somebody who cancels all tasks: then the call ends with this one.
+            self.stop_clocks()
+            self.drop()
+            asyncio.Future.cancel(self)
+            raise
         except Exception as error:
             self._fail_early(error)
             return
@@ -105,7 +111,7 @@ class OptionCall(Call[T]):
             self._fail_early(error)
 
     def _fail_early(self, error: Exception) -> None:
-        self._stop_clocks()
+        self.stop_clocks()
         self.drop()
         if not self.done():
             self.set_exception(error)
@@ -118,7 +124,7 @@ class OptionCall(Call[T]):
             self._leave_limiter()
         else:
             return False
-        self._stop_clocks()
+        self.stop_clocks()
         return True
 
     def cancel(self, msg: Any | None = None) -> bool:
@@ -132,7 +138,11 @@ class OptionCall(Call[T]):
 
     def _expire(self, timeout: float) -> None:
         error = TimeoutError(f"{self.name} took longer than its timeout of {timeout} s")
-        if self.withdraw() or not self._lingers():
+        if self.withdraw():
+            self.set_exception(error)
+        elif self.fn is None:
+            return  # it has ended in time, and its outcome is on its way
+        elif not self._lingers():
             self.set_exception(error)
         elif self._ending is None:
             self._ending = error
@@ -149,13 +159,13 @@ class OptionCall(Call[T]):
         """Have a running call wound up; return whether its caller has to wait until it has ended."""
         self.stop_errands()
         if not self._waits:
-            self._stop_clocks()
+            self.stop_clocks()
         return self._waits
 
     def settle(self) -> None:
-        self._stop_clocks()
+        self.stop_clocks()
         self._leave_limiter()
-        ending, self._ending = self._ending, None
+        ending = self._ending
         if ending is None or self.done():
             super().settle()
             return
@@ -170,6 +180,7 @@ class OptionCall(Call[T]):
         if borrower is not None and self._limiter is not None:
             self._limiter.release_on_behalf_of(borrower)
 
-    def _stop_clocks(self) -> None:
+    def stop_clocks(self) -> None:
+        """Have the time limits end nothing any more."""
         for timer in self._timers:
             timer.cancel()

@@ -75,12 +75,20 @@ class Options:
         call.args = args
         call.kwargs = kwargs or None
         call.context = copy_context() if self._context is None else self._context
+        limiter = self._limiter
         call.begin(
-            submit,
             timeout=self._timeout,
             queue_timeout=self._queue_timeout,
             waits=self._waits,
-            limiter=self._limiter,
-            label=self._label,
+            limiter=limiter,
+            name=self._label,
         )
+        try:
+            if limiter is None:
+                submit(call)
+            else:
+                call.admit(limiter, submit)
+        except BaseException:
+            call.stop_clocks()
+            raise
         return call

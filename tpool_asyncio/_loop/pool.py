@@ -191,7 +191,8 @@ class Pool:
             finally:
                 waiting.cancel()
         if done:
-            farewell.join()
+            while farewell.ending():
+                await asyncio.sleep(0.001)  # the last destructors of a thread may take their time
         elif calls := core.detach(farewell):
             raise StillRunningError(
                 f"{len(calls)} call(s) of pool {core.name!r} still run after {timeout} s;"

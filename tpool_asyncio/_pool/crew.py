@@ -161,8 +161,7 @@ class Crew:
         if (self.queue or self.dismissing) and idle.pop(worker, _ABSENT) is None:
             return False
         # If it was no longer in ``idle``, somebody has taken it out, and its bell is about to ring.
-        timeout = self.pool.idle_timeout
-        if worker.bell.acquire(True, -1 if timeout is None else timeout):
+        if worker.bell.acquire(True, self.pool.idle_timeout):
             return True
         if idle.pop(worker, _ABSENT) is None:
             return False if self.queue else None
@@ -184,6 +183,7 @@ class Crew:
         pool = self.pool
         with pool.lock:
             self.workers.discard(worker)
+            self.idle.pop(worker, None)  # only there if the worker has died of an error
             self.excused -= worker.excused
             self.recount()
             pool.note_end(self, worker)

@@ -16,6 +16,7 @@ Why a byte array, and why the context may be None
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -77,18 +78,26 @@ class Job:
         """True when nobody waits for the outcome any more."""
         return False
 
-    def deliver(self) -> None:
-        """Hand the outcome to the caller. Called once, from the thread that ran the job."""
+    def deliver(self) -> Callable[[], object] | None:
+        """Put the outcome where the caller finds it. Called once, from the thread that ran the job.
+
+        Returns what is to be called to wake the caller, if that is necessary. It is called when the worker has let go
+        of the job, so that the caller may be the last to hold it.
+        """
         raise NotImplementedError
 
     def disown(self) -> None:
         """Keep the outcome from the caller: this process is a fork, and the caller is in its parent."""
 
 
-def call_name(fn: Callable[..., Any]) -> str:
-    """Return the name of a function as messages show it, such as ``hashlib.sha256``; never raises."""
-    while (inner := getattr(fn, "func", None)) is not None and callable(inner):
-        fn = inner
-    name = getattr(fn, "__qualname__", None) or type(fn).__qualname__
-    module = getattr(fn, "__module__", None)
-    return f"{module}.{name}" if isinstance(module, str) and module != "builtins" else str(name)
+def call_name(fn: object) -> str:
+    """Return the name of a function as messages show it, such as ``hashlib.sha256``; never raises, whatever it is."""
+    while isinstance(fn, partial):
+        fn = fn.func
+    try:
+        name, module = fn.__qualname__, fn.__module__  # type: ignore[attr-defined]
+    except Exception:  # an object without them, or with a __getattr__ that raises whatever it likes
+        name = module = None
+    if not isinstance(name, str):
+        name, module = type(fn).__qualname__, type(fn).__module__
+    return f"{module}.{name}" if isinstance(module, str) and module != "builtins" else name

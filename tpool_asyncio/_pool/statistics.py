@@ -1,6 +1,9 @@
 """What a pool tells about itself."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from tpool_asyncio._pool.worker import Worker
 
 __all__ = ["Statistics", "Tally"]
 
@@ -48,3 +51,8 @@ class Tally:
         self.completed = 0
         self.failed = 0
         self.cancelled = 0
+
+    def add(self, worker: "Worker") -> None:
+        """Add what a worker has done, once it does no more."""
+        self.completed += worker.completed
+        self.failed += worker.failed

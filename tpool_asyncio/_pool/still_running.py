@@ -36,7 +36,7 @@ class StillRunningError(TimeoutError):
     calls: tuple[RunningCall, ...]
     """The calls that still ran, with their stacks."""
 
-    def __init__(self, message: str, calls: Iterable[RunningCall]) -> None:
+    def __init__(self, message: str, calls: Iterable[RunningCall] = ()) -> None:
         super().__init__(message)
         self.calls = tuple(calls)
 

@@ -14,7 +14,7 @@ import itertools
 import threading
 import warnings
 from _thread import RLock
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from tpool_asyncio._pool import lifetime
@@ -52,10 +52,9 @@ class Farewell:
         """Tell, under the lock of the pool, whether there is nobody left to wait for."""
         return not any(crew.queue or crew.workers.difference(self.spared) for crew in self.crews)
 
-    def join(self) -> None:
-        """Wait for the moment that the threads take to end, once ``done`` has been called."""
-        for worker in self.ended:
-            worker.join()
+    def ending(self) -> bool:
+        """Tell, once ``done`` has been called, whether there is a thread that has not quite ended yet."""
+        return any(worker.is_alive() for worker in self.ended)
 
 
 class ThreadPool:
@@ -68,8 +67,10 @@ class ThreadPool:
             raise TypeError(f"name must be a string, not {name!r}")
         self.size = check_size(size)
         self.name = name
-        self.idle_timeout = check_seconds("idle_timeout", idle_timeout)
-        self.exit_grace = check_seconds("exit_grace", exit_grace)
+        idle_timeout = check_seconds("idle_timeout", idle_timeout)
+        exit_grace = check_seconds("exit_grace", exit_grace)
+        self.idle_timeout = -1 if idle_timeout is None else min(idle_timeout, threading.TIMEOUT_MAX)  # -1 for ever
+        self.exit_grace = None if exit_grace is None else min(exit_grace, threading.TIMEOUT_MAX)
         self.local = _PerThread()
         self._refusal: Exception | None = None
         self._start_afresh()
@@ -90,12 +91,15 @@ class ThreadPool:
         self._crews.append(Crew(self, self.size))
         self._choose_submit()
 
+    def _all_crews(self) -> list[Crew]:
+        return [*self._crews, *self._detached]
+
     def keep(self, crew: Crew) -> None:
         """Have a crew among those that count, under the lock, since it is about to get a worker.
 
         A retired crew is forgotten when it has ended, but a job may yet reach it, see above.
         """
-        if crew not in self._crews and crew not in self._detached:
+        if crew not in self._all_crews():
             self._crews.insert(0, crew)
 
     def _choose_submit(self) -> None:
@@ -135,7 +139,7 @@ class ThreadPool:
         stand_in = Worker(crew, threading.current_thread().name, scouting=False)
         stand_in.run_job(job)
         with self.lock:
-            self.note_end(crew, stand_in)
+            self.tally.add(stand_in)
 
     _warn_in_place = True
 
@@ -156,10 +160,10 @@ class ThreadPool:
         with self.lock:
             self.tally.cancelled += 1
             self._dropped += 1
-            if self._dropped < _SWEEP_FROM or self._dropped * 2 < sum(len(crew.queue) for crew in self._crews):
+            crews = self._all_crews()
+            if self._dropped < _SWEEP_FROM or self._dropped * 2 < sum(len(crew.queue) for crew in crews):
                 return
-            self._sweep()
-            crews = self._crews.copy()
+            self._sweep(crews)
         for crew in crews:
             crew.stir()  # a worker may have found the queue empty and gone idle
 
@@ -168,14 +172,14 @@ class ThreadPool:
         with self.lock:
             self._dropped -= 1
 
-    def _sweep(self) -> None:
+    def _sweep(self, crews: Iterable[Crew]) -> None:
         """Take the empty jobs out of the queues, so that a pool that is stuck does not collect them for ever.
 
         Under the lock, so that no worker finds the queue empty and leaves for good meanwhile. A queue is emptied job
         by job, since workers may pop at the same time, and what is still wanted goes back to its head in one
-        operation. Only a job that is added and taken in between overtakes others.
+        operation. Only a job that a worker takes in between overtakes others.
         """
-        for crew in self._crews:
+        for crew in crews:
             wanted: list[Job] = []
             while True:
                 try:
@@ -230,8 +234,12 @@ class ThreadPool:
         """Start every thread that the size allows, now; raises what `threading.Thread.start` raises."""
         with self.lock:
             crew = self._crews[-1]
-        while crew.hire(scouting=False):
-            pass
+        try:
+            while crew.hire(scouting=False):
+                pass
+        except Exception:
+            crew.stir()  # a submitter may have relied on the thread that was about to start
+            raise
 
     # The end of crews
 
@@ -258,8 +266,7 @@ class ThreadPool:
 
     def note_end(self, crew: Crew, worker: Worker) -> None:
         """Count, under the lock, what an ending worker has done."""
-        self.tally.completed += worker.completed
-        self.tally.failed += worker.failed
+        self.tally.add(worker)
         for farewell in self._farewells:
             if crew in farewell.crews:
                 farewell.ended.append(worker)
@@ -303,7 +310,7 @@ class ThreadPool:
             workers = [worker for crew in self._crews for worker in crew.workers]
             detached = [worker for crew in self._detached for worker in crew.workers]
             parked = sum(worker.parked > 0 for worker in workers)
-            queued = sum(len(crew.queue) for crew in (*self._crews, *self._detached)) - self._dropped
+            queued = sum(len(crew.queue) for crew in self._all_crews()) - self._dropped
             jobs = [job for worker in workers if (job := worker.job) is not None]
             completed = self.tally.completed + sum(worker.completed for worker in (*workers, *detached))
             failed = self.tally.failed + sum(worker.failed for worker in (*workers, *detached))
@@ -329,7 +336,7 @@ class ThreadPool:
 
     def after_fork_in_child(self) -> None:
         """Start afresh: of the parent's threads none is here, and its jobs are the parent's to run."""
-        for crew in self._crews:
+        for crew in self._all_crews():
             crew.queue.clear()
             crew.retired = crew.dismissing = True
         worker = current_worker()

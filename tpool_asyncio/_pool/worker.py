@@ -27,7 +27,8 @@ class Worker(threading.Thread):
         super().__init__(name=name, daemon=True)
         self.crew = crew
         self.scouting = scouting  # whether the thread starts with the scout's token
-        self.job: Job | None = None
+        self.next_job: Job | None = None  # on its way from the queue to `run_job`, held nowhere else
+        self.job: Job | None = None  # what runs
         self.completed = 0
         self.failed = 0
         self.parked = 0  # how many things in this thread wait, parked; a loop inside a job can run several
@@ -52,7 +53,7 @@ class Worker(threading.Thread):
                     crew.scout_arrived()
                 return
             try:
-                job = popleft()
+                self.next_job = popleft()
             except IndexError:
                 if scouting:
                     crew.scout_arrived()
@@ -64,15 +65,17 @@ class Worker(threading.Thread):
             if scouting:
                 scouting = False
                 crew.scout_arrived()
-            self.run_job(job)
-            del job
+            self.run_job()
 
-    def run_job(self, job: Job) -> None:
-        """Run a job in this thread and deliver its outcome, unless its caller has dropped it.
+    def run_job(self, job: Job | None = None) -> None:
+        """Run a job, or else `next_job`, in this thread, and deliver its outcome, unless its caller has dropped it.
 
-        What belongs to the user is let go of, and the counts are right, before the outcome is delivered: whoever has
-        it may rely on both.
+        What belongs to the user is let go of, and the counts are right, before the outcome is delivered; and the job
+        itself is let go of before the caller is woken. Whoever has the outcome may rely on that.
         """
+        if job is None:
+            job, self.next_job = self.next_job, None
+            assert job is not None
         try:
             job.claim.pop()
         except IndexError:
@@ -98,6 +101,9 @@ class Worker(threading.Thread):
         job.fn = job.args = job.kwargs = job.context = context = None
         self.job = outer
         try:
-            job.deliver()
+            wake = job.deliver()
+            job = None  # an error's frames lead back to this one
+            if wake is not None:
+                wake()
         except BaseException:
             _logger.exception("the outcome of a call could not be delivered")
