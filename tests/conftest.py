@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 import pytest_asyncio
 
+from tests.plain_job import end
 from tpool_asyncio import tpool
 from tpool_asyncio._pool.default import DEFAULT_SIZE, shared_pool
+from tpool_asyncio._pool.thread_pool import ThreadPool
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -59,3 +61,11 @@ async def loop_errors() -> AsyncIterator[LoopErrors]:
     errors = LoopErrors()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     yield errors
+
+
+@pytest.fixture
+def core() -> Iterator[ThreadPool]:
+    """A pool of two threads without the loop floor; at its end all its threads have ended."""
+    pool = ThreadPool(2, name="core")
+    yield pool
+    end(pool)

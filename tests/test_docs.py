@@ -1,13 +1,12 @@
 """The code in the pages does what the pages say: every block marked ``python`` is a whole program, and runs."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.child import run_as_reader
 
 ROOT = Path(__file__).parent.parent
 PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if path.exists()]
@@ -32,17 +31,4 @@ def test_there_are_pages() -> None:
 def test_block(code: str, tmp_path: Path) -> None:
     script = tmp_path / "block.py"
     script.write_text(code, encoding="utf-8")
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", script],
-        cwd=tmp_path,
-        env={name: value for name, value in os.environ.items() if not name.startswith("COV")},  # not to be measured
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=50,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "Traceback" not in ended.stderr, ended.stderr
-    assert "Warning" not in ended.stderr, ended.stderr
+    run_as_reader(script, tmp_path)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.gate import PATIENCE, Gate
-from tests.test_pool_floor import PlainJob, crew_of, end, submit
+from tests.plain_job import PlainJob, crew_of, end, submit
 from tpool_asyncio._pool.crew import HARD_CAP, Crew
 from tpool_asyncio._pool.thread_pool import ThreadPool, current_worker
 from tpool_asyncio._pool.worker import Worker
