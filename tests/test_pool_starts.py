@@ -6,6 +6,7 @@ import pytest
 
 from tests.gate import Gate
 from tests.plain_job import PlainJob, end, submit
+from tpool_asyncio import tpool
 from tpool_asyncio._pool.thread_pool import ThreadPool, current_worker
 from tpool_asyncio._pool.worker import Worker
 
@@ -34,6 +35,18 @@ def test_a_thread_that_cannot_be_started_with_none_there(core: ThreadPool, monke
             core.start_all()
     assert core.statistics()[1:] == (0, 0, 0, 0, 0, 0, 1, 0, 1, 0)
     assert submit(core, int).result() == 0
+
+
+async def test_the_caller_in_a_loop_gets_the_error_and_later_calls_work(
+    pool: tpool.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "start", _cannot_start)
+        calls = [pool.execute(int), pool.options(timeout=3_600).execute(int)]
+        for call in calls:
+            with pytest.raises(RuntimeError, match=r"no thread could be started.*\(can't start new thread\)"):
+                await call
+    assert await pool.execute(int) == 0
 
 
 def test_a_farewell_does_not_wait_for_a_thread_that_cannot_be_started(

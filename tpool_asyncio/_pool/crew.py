@@ -201,11 +201,13 @@ class Crew:
         """
         pool = self.pool
         with pool.lock:
-            if self.parked >= HARD_CAP:
-                raise self._too_many_parked()
-            self.parked += worker.parked == 0
-            worker.parked += 1
-            self.recount()
+            admitted = self.parked < HARD_CAP
+            if admitted:
+                self.parked += worker.parked == 0
+                worker.parked += 1
+                self.recount()
+        if not admitted:
+            raise self._too_many_parked()
         self.stir()
         try:
             yield
@@ -217,7 +219,7 @@ class Crew:
             self.stir()
 
     def _too_many_parked(self) -> RuntimeError:
-        names = sorted({job.name for worker in self.workers if worker.parked and (job := worker.job)})
+        names = sorted({job.name for worker in list(self.workers) if worker.parked and (job := worker.job)})
         return RuntimeError(
             f"{self.parked} calls of pool {self.pool.name!r} wait for their loops at once, which is the most there can"
             f" be; stuck are: {', '.join(names[:10])}. Look for a loop that is blocked, or for calls that call back"

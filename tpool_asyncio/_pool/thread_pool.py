@@ -2,7 +2,7 @@
 
 Who may touch what
     `ThreadPool.lock` guards everything here and the slow-path state of the crews. It is held for a few statements at
-    a time, never while user code runs, a thread is started or a bell is rung. It is reentrant, because the garbage
+    a time (and while a long queue is swept), never while user code runs, a thread is started or a bell is rung. It is reentrant, because the garbage
     collector may strike while it is held, and find the last handle of this very pool, which dismisses the crews.
 
     `ThreadPool.submit` is an attribute that always holds the right way to take a job (queue it, run it in place,
@@ -151,7 +151,9 @@ class ThreadPool:
         job.error = error
         with self.lock:
             self.tally.failed += 1
-        job.deliver()
+        wake = job.deliver()
+        if wake is not None:
+            wake()
 
     # Dropped jobs
 
