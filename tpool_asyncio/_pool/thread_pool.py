@@ -2,8 +2,9 @@
 
 Who may touch what
     `ThreadPool.lock` guards everything here and the slow-path state of the crews. It is held for a few statements at
-    a time (and while a long queue is swept), never while user code runs, a thread is started or a bell is rung. It is reentrant, because the garbage
-    collector may strike while it is held, and find the last handle of this very pool, which dismisses the crews.
+    a time (and while a long queue is swept), never while user code runs, a thread is started or a bell is rung. It is
+    reentrant, because the garbage collector may strike while it is held, and find the last handle of this very pool,
+    which dismisses the crews.
 
     `ThreadPool.submit` is an attribute that always holds the right way to take a job (queue it, run it in place,
     refuse it), so that the fast path asks no questions. A thread may have loaded it just before it changes; then the
