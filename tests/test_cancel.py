@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from tests.conftest import LoopErrors
-from tests.gate import Gate
+from tests.gate import PATIENCE, Gate
 from tpool_asyncio import from_thread, tpool
 
 
@@ -267,3 +267,23 @@ async def test_a_storm_of_cancellations_leaves_the_counts_exact(loop_errors: Loo
         assert max(ran) == 1
         assert all(call.cancelled() for call, times in zip(calls, ran, strict=True) if not times)
     assert loop_errors == []
+
+
+def test_a_call_whose_loop_is_closed_is_not_wanted_any_more() -> None:
+    pool, ended = tpool.Pool(1), threading.Event()
+
+    def job() -> None:
+        try:
+            while True:
+                from_thread.check_cancelled()
+        finally:
+            ended.set()
+
+    async def main() -> None:
+        pool.execute(job)
+        while not pool.statistics().busy:
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert ended.wait(PATIENCE)
+    asyncio.run(pool.killall())

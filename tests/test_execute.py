@@ -52,6 +52,21 @@ async def test_execute_submits_at_once_and_returns_a_future_of_the_loop(pool: tp
     assert call.result() is None
 
 
+async def test_what_asyncio_says_of_a_call_names_the_function(pool: tpool.Pool) -> None:
+    for execute, name in ((pool.execute, "tests.gate.Gate"), (pool.options(name="mine").execute, "mine")):
+        gate = Gate()
+        call = execute(gate)
+        gate.wait_begun()
+        assert f"Call {name} pending" in repr(call)
+        gate.open()
+        await call
+        assert "Call finished" in repr(call) or "Call mine finished" in repr(call)
+    failed = pool.execute(divmod, 1, 0)
+    await asyncio.wait([failed])
+    assert "Call divmod finished exception=ZeroDivisionError" in repr(failed)
+    assert failed.exception()
+
+
 async def test_calls_in_a_task_group_and_in_gather(pool: tpool.Pool) -> None:
     assert await asyncio.gather(*(pool.execute(pow, 2, n) for n in range(100))) == [2**n for n in range(100)]
 
@@ -136,7 +151,7 @@ async def test_not_callable(pool: tpool.Pool, thing: Any) -> None:
 
 def test_no_running_loop() -> None:
     for execute in (tpool.execute, tpool.options().execute):
-        with pytest.raises(RuntimeError, match=r"needs a running event loop.*tpool_asyncio.green"):
+        with pytest.raises(RuntimeError, match=r"needs an event loop that runs in this thread.*tpool_asyncio.green"):
             execute(int)
     assert tpool.statistics().threads == 0
 

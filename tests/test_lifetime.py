@@ -56,7 +56,32 @@ def test_what_still_runs_after_the_grace_time_is_named_once_and_exit_goes_on() -
     assert "2 call(s) still ran when their grace time at exit was over" in done.stderr
     assert "__main__.hopeless in thread first-1" in done.stderr
     assert "also hopeless in thread second-1" in done.stderr
-    assert "raise exit_grace" in done.stderr
+    assert "await killall(), or make them in a Pool(exit_grace=...)" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send itself Ctrl-C there")
+def test_ctrl_c_ends_the_grace_time() -> None:
+    program = """
+    import asyncio, os, signal, threading, time
+    from tpool_asyncio import tpool
+    main_thread_ended = threading.Event()
+    def hopeless():
+        main_thread_ended.wait()
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGINT)
+        threading.Event().wait()
+    async def main():
+        pool = tpool.Pool(1, exit_grace=None)
+        pool.execute(hopeless)
+        while not pool.statistics().busy:
+            await asyncio.sleep(0)
+    asyncio.run(main())
+    main_thread_ended.set()
+    """
+    done = run_child(program)
+    assert done.returncode == 0
+    assert "__main__.hopeless in thread tpool-1" in done.stderr
+    assert "KeyboardInterrupt" not in done.stderr
 
 
 def test_no_grace_limit_waits_for_the_call() -> None:

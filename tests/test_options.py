@@ -344,3 +344,30 @@ async def test_check_cancelled_sees_a_timeout(pool: tpool.Pool) -> None:
     await pool.killall()
     assert seen in (["unwanted"], [])  # [] if the call was still queued
     assert len(seen) == pool.statistics().completed
+
+
+async def test_a_queue_timeout_in_admission_names_the_limiter(pool: tpool.Pool) -> None:
+    limiter = anyio.CapacityLimiter(1)
+    await limiter.acquire_on_behalf_of("somebody")
+    with pytest.raises(TimeoutError, match=r"queue_timeout of 0.001 s for its limiter; raise the limiter's tokens"):
+        await pool.options(limiter=limiter, queue_timeout=0.001).execute(int)
+
+
+def test_a_limiter_serves_one_loop_at_a_time() -> None:
+    pool = tpool.Pool(1)
+    options = pool.options(limiter=anyio.CapacityLimiter(1))
+
+    async def main() -> int:
+        return await options.execute(int)
+
+    async def other() -> None:
+        with pytest.raises(RuntimeError, match="a limiter serves the calls of one event loop"):
+            options.execute(int)
+
+    assert asyncio.run(main()) == 0
+    loop, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    assert loop.run_until_complete(main()) == 0  # the first one is closed
+    second.run_until_complete(other())
+    loop.run_until_complete(pool.killall())
+    loop.close()
+    second.close()

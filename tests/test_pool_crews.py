@@ -77,6 +77,7 @@ def test_detach_names_what_runs_and_completes_the_farewells_of_others(core: Thre
     calls = core.detach(farewell)
     assert [call.name for call in calls] == ["tests.gate.Gate"] * 2
     assert {call.thread for call in calls} == {"core-1", "core-2"}
+    assert all("run_job" not in call.stack for call in calls)
     assert all("in __call__" in call.stack and "in thread core" in str(call) for call in calls)
     assert other_ended.wait(PATIENCE)
     assert not ended.is_set()

@@ -64,7 +64,7 @@ def render(figures: Figures) -> str:
         if ratio:
             parts.append(f"tpool / {floor.title}: {ratio.wall_us:.2f} in wall time, {ratio.cpu_us:.2f} in CPU time")
     for contestant, reason in figures.missing.items():
-        parts.append(f"{CONTESTANTS[contestant].title} is left out: {reason}")
+        parts.append(f"{CONTESTANTS[contestant].title} is left out: {reason}; pip install 'tpool-asyncio[bench]'")
     return "\n\n".join(parts)
 
 

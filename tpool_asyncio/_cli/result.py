@@ -38,7 +38,7 @@ def print_result(inventory: Inventory, outcomes: Sequence[Outcome]) -> None:
     lines = [
         f"{len(inventory.files):,} files, {megabytes:,.1f} MB in {folder}{skipped}, {TASKS} tasks at a time.",
         "All files were read once beforehand, so each of the three found them in the file cache.",
-        "Stall: the longest time that the event loop stood still. Digest: over all files, shortened.",
+        "Stall: the longest time that the event loop stood still, and with it all else on it. Digest: over all files.",
     ]
     if not sys.stdout.isatty():
         print("\n".join([*lines, "", columns(HEADERS, rows)]))

@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tpool_asyncio._loop.mailbox import Mailbox
-from tpool_asyncio._pool.job import Job
+from tpool_asyncio._pool.job import ENDED, Job
 
 if TYPE_CHECKING:
     import weakref
@@ -33,6 +33,11 @@ class Call(Job, asyncio.Future[T]):
     @property
     def unwanted(self) -> bool:
         return self.done()  # of a job that runs, nobody but the caller can have ended the future
+
+    def __repr__(self) -> str:
+        """Name the function, where it is still known, in what asyncio says of its futures."""
+        text, name = super().__repr__(), self.name
+        return text if name is ENDED else text.replace("Call", f"Call {name}", 1)
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel the call: a queued one never runs, a running one is abandoned."""

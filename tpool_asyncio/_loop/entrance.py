@@ -48,8 +48,9 @@ def new_entrance(pool: ThreadPool, loop: asyncio.AbstractEventLoop) -> Entrance:
 
 def no_loop_error() -> RuntimeError:
     return RuntimeError(
-        "tpool.execute needs a running event loop; call it in async code, or use the green spelling"
-        " (from tpool_asyncio.green import tpool) in synchronous code"
+        "tpool.execute needs an event loop that runs in this thread; call it in a coroutine (asyncio.run(main()))."
+        " Inside a call, which may block anyway, call the function itself. Synchronous code that is to wait like a"
+        " coroutine needs the green spelling, tpool_asyncio.green.tpool"
     )
 
 

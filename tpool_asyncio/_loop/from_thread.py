@@ -98,7 +98,9 @@ def run_sync(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def check_cancelled() -> None:
-    """Raise `asyncio.CancelledError` if nobody waits for this call any more: its caller was cancelled or timed out.
+    """Raise `asyncio.CancelledError` if nobody waits for this call any more.
+
+    That is so when its caller was cancelled or timed out, or when the loop that made the call has been closed.
 
     To be called now and then by a long call, so that its thread becomes free. Costs less than a microsecond.
 
@@ -110,7 +112,8 @@ def check_cancelled() -> None:
 
     .. versionadded:: 0.1.0
     """
-    if _running_call("check_cancelled")[1].unwanted:
+    call = _running_call("check_cancelled")[1]
+    if call.unwanted or call.get_loop().is_closed():
         raise asyncio.CancelledError("the caller of this call has stopped waiting for it")
 
 

@@ -148,9 +148,10 @@ class OptionCall(Call[T]):
             self._ending = error
 
     def _expire_in_queue(self, queue_timeout: float) -> None:
+        what, how = ("a thread", "size of the pool") if self._admission is None else ("its limiter", "limiter's tokens")
         error = TimeoutError(
-            f"{self.name} waited longer than its queue_timeout of {queue_timeout} s for a thread;"
-            " raise the size of the pool or the queue_timeout"
+            f"{self.name} waited longer than its queue_timeout of {queue_timeout} s for {what};"
+            f" raise the {how} or the queue_timeout"
         )
         if self.withdraw():
             self.set_exception(error)

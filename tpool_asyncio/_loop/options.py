@@ -11,6 +11,8 @@ from tpool_asyncio._pool.job import new_claim
 from tpool_asyncio._pool.size import check_seconds
 
 if TYPE_CHECKING:
+    import weakref
+
     from tpool_asyncio._loop.pool import Pool
 
 __all__ = ["OnCancel", "Options"]
@@ -26,7 +28,7 @@ class Options:
     .. versionadded:: 0.1.0
     """
 
-    __slots__ = ("_context", "_label", "_limiter", "_pool", "_queue_timeout", "_timeout", "_waits")
+    __slots__ = ("_context", "_label", "_limiter", "_limiter_loop", "_pool", "_queue_timeout", "_timeout", "_waits")
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class Options:
         self._queue_timeout = check_seconds("queue_timeout", queue_timeout)
         self._waits = on_cancel == "wait"
         self._limiter = limiter
+        self._limiter_loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
         self._context = context
         self._label = name
 
@@ -67,6 +70,8 @@ class Options:
         .. versionadded:: 0.1.0
         """
         mailbox, submit = entrance(self._pool._core, fn)
+        if self._limiter is not None:
+            self._check_limiter_loop(mailbox.loop)
         call: OptionCall[T] = OptionCall(loop=mailbox.loop())
         call.mailbox = mailbox
         call.error = None
@@ -92,3 +97,14 @@ class Options:
             call.stop_clocks()
             raise
         return call
+
+    def _check_limiter_loop(self, loop: "weakref.ref[asyncio.AbstractEventLoop]") -> None:
+        """Refuse a second loop that lives at the same time as the first: limiters know nothing of threads."""
+        first = None if self._limiter_loop is None else self._limiter_loop()
+        if first is None or first.is_closed():
+            self._limiter_loop = loop
+        elif first is not loop():
+            raise RuntimeError(
+                "a limiter serves the calls of one event loop, and this one serves another loop already;"
+                " make a limiter and a handle for each loop"
+            )

@@ -31,8 +31,8 @@ class Pool:
     """A pool of native threads of its own, for calls that should not share the default one.
 
     Any number of event loops in any number of threads may use one pool. Its threads start on demand and are daemon
-    threads. ``async with Pool(...)`` runs `killall` at the end; a pool that is dropped without it lets its calls run
-    to their end and then ends its threads.
+    threads. ``async with Pool(...)`` runs `killall` at the end, without a time limit; a pool that is dropped without
+    it lets its calls run to their end and then ends its threads.
 
     Args:
         size: How many calls may run at once, a whole number of 1 or more. With 0 calls run in, and block, the thread
@@ -133,7 +133,8 @@ class Pool:
             on_cancel: What becomes of a running call whose caller is cancelled or whose ``timeout`` is over:
                 ``"abandon"`` lets the caller go on at once, ``"wait"`` makes it wait until the call has ended.
             limiter: An `anyio.CapacityLimiter` that admits the calls, in the order in which they were made. Its token
-                is held until the thread has really ended the call, also when the call has been abandoned.
+                is held until the thread has really ended the call, also when the call has been abandoned. It serves the
+                calls of one event loop only; each loop needs a handle with its own.
             context: The `contextvars.Context` in which the function runs, in place of a copy of the caller's. As
                 always with contexts, only one call at a time can run in it.
             name: What messages, `StillRunningError` and the warning at exit call it; else the function's name.
@@ -159,7 +160,8 @@ class Pool:
     async def killall(self, timeout: float | None = None) -> None:
         """Take everything that is queued and running to its end, and the threads to theirs.
 
-        The loop goes on meanwhile. Calls made from now on are not part of it: they get new threads. Several loops and
+        Nothing is cancelled; cancel what is no longer wanted before. The loop goes on meanwhile. Calls made from now
+        on are not part of it: they get new threads. Several loops and
         tasks may do this at once. From inside a call of this pool it waits for all others.
 
         Args:

@@ -22,7 +22,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from contextvars import Context
 
-__all__ = ["Job", "call_name", "new_claim"]
+__all__ = ["ENDED", "Job", "call_name", "new_claim"]
+
+ENDED = "a call that has ended"
+"""What messages call a job whose function has been let go of."""
 
 new_claim = bytearray(1).copy
 """Makes the claim of a new job. Copying costs half of what constructing does."""
@@ -71,7 +74,7 @@ class Job:
     def name(self) -> str:
         """What messages call this job."""
         fn = self.fn
-        return getattr(self, "culprit", "a call that has ended") if fn is None else call_name(fn)
+        return getattr(self, "culprit", ENDED) if fn is None else call_name(fn)
 
     @property
     def unwanted(self) -> bool:

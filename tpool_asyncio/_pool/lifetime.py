@@ -50,16 +50,23 @@ def _at_exit() -> None:
         ended = threading.Event()
         farewells.append((pool, pool.close(error, ended.set), ended))
     begun = time.monotonic()
+    impatient = False
     left_over = []
     for pool, farewell, ended in farewells:
-        grace = pool.exit_grace
-        if not ended.wait(None if grace is None else max(0.0, begun + grace - time.monotonic())):
+        grace = 0.0 if impatient else pool.exit_grace
+        try:
+            in_time = ended.wait(None if grace is None else max(0.0, begun + grace - time.monotonic()))
+        except KeyboardInterrupt:  # somebody does not want to wait
+            impatient = True
+            in_time = ended.is_set()
+        if not in_time:
             left_over += pool.detach(farewell)
     if left_over:
         names = "\n".join(str(call) for call in left_over)
         warnings.warn(
             f"{len(left_over)} call(s) still ran when their grace time at exit was over, and are given up;"
-            f" raise exit_grace (seconds, or None for ever) or end them earlier:\n{names}",
+            " cancel them earlier or await killall(), or make them in a Pool(exit_grace=...) of their own (seconds, or"
+            f" None for ever):\n{names}",
             RuntimeWarning,
             stacklevel=1,
         )

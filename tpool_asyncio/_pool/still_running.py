@@ -3,6 +3,7 @@
 import sys
 import traceback
 from collections.abc import Iterable
+from types import FrameType
 from typing import NamedTuple
 
 from tpool_asyncio._pool.worker import Worker
@@ -47,10 +48,16 @@ class StillRunningError(TimeoutError):
 def running_calls(workers: Iterable[Worker]) -> list[RunningCall]:
     """Say what these workers run, and where they are in it."""
     frames = sys._current_frames()
-    calls = []
-    for worker in workers:
-        if (job := worker.job) is not None:
-            frame = frames.get(worker.ident or 0)
-            stack = "".join(traceback.format_stack(frame)) if frame else ""
-            calls.append(RunningCall(name=job.name, thread=worker.name, stack=stack))
-    return calls
+    return [
+        RunningCall(job.name, worker.name, _format_stack(frames.get(worker.ident or 0)))
+        for worker in workers
+        if (job := worker.job) is not None
+    ]
+
+
+def _format_stack(frame: FrameType | None) -> str:
+    """Format the stack without what the threads of a pool have in common; of a C function only its caller is known."""
+    stack = traceback.extract_stack(frame) if frame else []
+    below = [depth for depth, entry in enumerate(stack) if entry.name == Worker.run_job.__name__]
+    first = min(below[-1] + 1, len(stack) - 1) if below else 0
+    return "".join(traceback.format_list(stack[first:]))
