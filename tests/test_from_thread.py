@@ -12,6 +12,7 @@ import pytest
 
 from tests.gate import PATIENCE, Gate
 from tpool_asyncio import from_thread, tpool
+from tpool_asyncio._loop.from_thread import _asking
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
@@ -388,3 +389,24 @@ async def test_a_task_that_outlives_its_errand_is_not_taken_to_be_waited_for() -
         gate.open()
         await killing[0]
         await call
+
+
+async def test_a_call_that_starts_its_successor_for_ever_carries_no_past_along(pool: tpool.Pool) -> None:
+    carried = list[int]()
+    tasks = list[asyncio.Task[None]]()
+
+    def succeed() -> None:
+        carried.append(len(_asking.get()))
+        if len(carried) < 5:
+            tasks.append(asyncio.ensure_future(step()))
+
+    async def step() -> None:
+        while any(asker.worker for asker in _asking.get()):  # the worker may not have gone on yet
+            await asyncio.sleep(0)
+        await pool.execute(from_thread.run_sync, succeed)
+
+    await step()
+    while len(carried) < 5:
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    assert carried == [1] * 5

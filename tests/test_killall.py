@@ -4,11 +4,13 @@ import asyncio
 import pickle
 import threading
 import traceback
+from typing import Any
 
 import pytest
 
 from tests.gate import PATIENCE, Gate
 from tpool_asyncio import from_thread, tpool
+from tpool_asyncio._pool.worker import Worker
 
 
 async def test_everything_runs_to_its_end_and_the_threads_are_gone(pool: tpool.Pool) -> None:
@@ -75,7 +77,9 @@ async def test_with_stuck_calls(pool: tpool.Pool) -> None:
     calls = [pool.options(name="slow one").execute(stuck_here), pool.execute(stuck_here)]
     gate.wait_begun(2)
     queued = pool.execute(int)
-    with pytest.raises(tpool.StillRunningError, match=r"2 call\(s\) of pool 'test' still run after 0.01 s") as caught:
+    with pytest.raises(
+        tpool.StillRunningError, match=r"2 call\(s\) of pool 'test' still run after 0.01 s, and 1 wait"
+    ) as caught:
         await pool.killall(0.01)
     assert isinstance(caught.value, TimeoutError)
     assert sorted(call.name for call in caught.value.calls)[0] == "slow one"
@@ -190,3 +194,24 @@ async def test_of_the_default_pool() -> None:
     await tpool.killall()
     tpool.setup()
     assert tpool.statistics().threads == 3
+
+
+async def test_a_killall_whose_time_is_over_between_two_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    between = Gate()
+    run_job = Worker.run_job
+
+    def run_later(self: Worker, *args: Any) -> None:
+        between()
+        run_job(self, *args)
+
+    monkeypatch.setattr(Worker, "run_job", run_later)
+    pool = tpool.Pool(1)
+    calls = [pool.options(name=f"call {number}").execute(int) for number in range(2)]
+    between.wait_begun()
+    with pytest.raises(tpool.StillRunningError) as caught:
+        await pool.killall(0.01)
+    assert [call.name for call in caught.value.calls] == ["call 0"]
+    between.open()
+    assert await asyncio.gather(*calls) == [0, 0]
+    while any(crew.workers for crew in pool._core._detached):
+        await asyncio.sleep(0.001)

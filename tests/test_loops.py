@@ -307,3 +307,48 @@ async def test_what_waits_in_the_queue_when_the_loop_is_closed_is_let_go(pool: t
     assert leave(mailbox, Outcome(loop, settled))
     assert not mailbox.outcomes
     assert settled == []
+
+
+@pytest.mark.parametrize("where", ["given back", "taken again"])
+def test_an_exception_out_of_a_signal_handler_loses_no_token(where: str) -> None:
+    # (1) A drain has settled its outcome. (2) Another is left, without the token. (3) The drain gives the token back,
+    # looks again and takes it; after one of these steps the exception strikes.
+    loop = asyncio.new_event_loop()
+    mailbox = Mailbox(shared_pool, loop)
+    settled = list[Outcome]()
+    outcomes = [Outcome(loop, settled) for _ in range(3)]
+    late = outcomes[1:2]
+
+    class StruckLock:
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+            self.locked = self.lock.locked
+            self.strikes = 0
+
+        def acquire(self, blocking: bool) -> bool:
+            taken = self.lock.acquire(blocking)
+            if self.strikes and where == "taken again":
+                self.strikes = 0
+                raise KeyboardInterrupt
+            return taken
+
+        def release(self) -> None:
+            if late:
+                assert not leave(mailbox, late.pop())
+                self.strikes = 1
+            self.lock.release()
+            if self.strikes and where == "given back":
+                self.strikes = 0
+                raise KeyboardInterrupt
+
+    mailbox.scheduled = StruckLock()  # type: ignore[assignment]
+    leave(mailbox, outcomes[0])
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(asyncio.sleep(0.01))
+    loop.run_until_complete(asyncio.sleep(0.01))
+    assert settled == outcomes[:2]
+    assert not mailbox.scheduled.locked()
+    assert leave(mailbox, outcomes[2])
+    loop.run_until_complete(asyncio.sleep(0.01))
+    assert settled == outcomes
+    loop.close()

@@ -190,3 +190,20 @@ def test_dropped_jobs_of_a_detached_crew_are_swept_too() -> None:
     while old.workers:
         pass
     assert (pool.statistics().cancelled, pool.statistics().queued) == (3_000, 0)
+
+
+class Proxy:
+    """Like a context-local proxy that is bound to nothing."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        raise RuntimeError("unbound")
+
+    def __call__(self) -> None:
+        raise LookupError
+
+
+def test_a_callable_that_does_not_tell_its_class(core: ThreadPool) -> None:
+    assert call_name(Proxy()) == "tests.test_pool_jobs.Proxy"
+    with pytest.raises(LookupError):
+        submit(core, Proxy()).result()

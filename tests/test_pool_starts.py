@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from tests.gate import Gate
-from tests.plain_job import PlainJob, end, submit
+from tests.plain_job import PlainJob, crew_of, end, submit
 from tpool_asyncio import tpool
 from tpool_asyncio._pool.thread_pool import ThreadPool, current_worker
 from tpool_asyncio._pool.worker import Worker
@@ -104,3 +104,33 @@ def test_setup_and_a_submitter_fail_to_start_a_thread_at_once(
         core.start_all()
     with pytest.raises(RuntimeError, match="no thread could be started"):
         jobs[0].result()
+
+
+def test_a_farewell_that_counts_on_a_thread_that_cannot_be_started(
+    core: ThreadPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+
+    def start(self: Worker) -> None:
+        core.dismiss(ended.set)
+        assert not ended.is_set()
+        _cannot_start(self)
+
+    monkeypatch.setattr(Worker, "start", start)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        core.start_all()
+    assert ended.is_set()
+
+
+def test_a_surplus_that_never_started_sends_nobody_away(core: ThreadPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    submit(core, int).result()
+
+    def start(self: Worker) -> None:
+        core.resize(1)
+        _cannot_start(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "start", start)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            core.start_all()
+    assert not crew_of(core).dismissing  # or else the idle worker would look for its dismissal for ever

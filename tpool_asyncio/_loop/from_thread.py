@@ -141,7 +141,7 @@ def _send(kind: "type[_Errand]", fn: Any, args: tuple[Any, ...], kwargs: dict[st
         )
     asker = _Asker(worker)
     context = copy_context()
-    context.run(_asking.set, (*_asking.get(), asker))
+    context.run(_asking.set, (*(other for other in _asking.get() if other.worker is not None), asker))
     errand = kind(call, context, fn, args, kwargs)
     try:
         with worker.crew.parking(worker):

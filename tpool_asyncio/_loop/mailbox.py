@@ -59,23 +59,25 @@ class Mailbox:
                 self.scheduled.release()
 
     def _drain(self) -> None:
+        # An exception out of a signal handler may strike between any two steps. Then nobody can tell who has the token,
+        # so a drain comes again in any case: one too many does no harm, and neither does settling twice.
         outcomes = self.outcomes
-        if len(outcomes) > 1:
-            # First of all come again: an exception out of a signal handler may strike anywhere below. What is settled
-            # twice does no harm.
-            outcomes[0].get_loop().call_soon(self._drain)
-            for _ in range(min(len(outcomes), TURN)):
+        try:
+            if len(outcomes) > 1:
+                outcomes[0].get_loop().call_soon(self._drain)
+                for _ in range(min(len(outcomes), TURN)):
+                    outcomes[0].settle()
+                    outcomes.popleft()
+                return
+            if outcomes:
                 outcomes[0].settle()
                 outcomes.popleft()
-            return
-        if outcomes:
-            call = outcomes[0]
-            try:
-                call.settle()
-                outcomes.popleft()
-            except BaseException:
-                call.get_loop().call_soon(self._drain)
-                raise
-        self.scheduled.release()
-        if outcomes and self.scheduled.acquire(False):
-            outcomes[0].get_loop().call_soon(self._drain)
+            if self.scheduled.locked():  # unless this drain is the one too many
+                self.scheduled.release()
+            if outcomes and self.scheduled.acquire(False):
+                outcomes[0].get_loop().call_soon(self._drain)
+        except BaseException:
+            loop = self.loop()
+            assert loop is not None  # it runs this
+            loop.call_soon(self._drain)
+            raise

@@ -183,6 +183,7 @@ class Pool:
         check_seconds("timeout", timeout)
         core = self._core
         loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
         ended = asyncio.Event()
         own = current_worker()
         with own.crew.parking(own) if own is not None and own.crew.pool is core else nullcontext():
@@ -193,12 +194,16 @@ class Pool:
             finally:
                 waiting.cancel()
         if done:
-            while farewell.ending():
-                await asyncio.sleep(0.001)  # the last destructors of a thread may take their time
-        elif calls := core.detach(farewell):
+            # The last destructors of a thread may take their time.
+            while farewell.ending() and (deadline is None or loop.time() < deadline):
+                await asyncio.sleep(0.001)
+            return
+        calls = core.detach(farewell)
+        waiting_calls = farewell.queued()
+        if calls or waiting_calls:
             raise StillRunningError(
-                f"{len(calls)} call(s) of pool {core.name!r} still run after {timeout} s;"
-                " their threads have been detached from it",
+                f"{len(calls)} call(s) of pool {core.name!r} still run after {timeout} s, and {waiting_calls} wait for"
+                " them; their threads have been detached from it",
                 calls,
             )
 

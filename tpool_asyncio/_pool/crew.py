@@ -127,6 +127,8 @@ class Crew:
         except Exception:
             with self.pool.lock:
                 self.workers.discard(worker)
+                self.recount()
+            self.pool.bid_farewell()  # one that has come to count on this worker meanwhile
             raise
         return True
 

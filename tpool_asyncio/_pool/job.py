@@ -95,12 +95,12 @@ class Job:
 
 def call_name(fn: object) -> str:
     """Return the name of a function as messages show it, such as ``hashlib.sha256``; never raises, whatever it is."""
-    while isinstance(fn, partial):
-        fn = fn.func
     try:
+        while isinstance(fn, partial):
+            fn = fn.func
         name, module = fn.__qualname__, fn.__module__  # type: ignore[attr-defined]
-    except Exception:  # an object without them, or with a __getattr__ that raises whatever it likes
+    except Exception:  # an object that has no names, or that raises whatever it likes when it is asked for something
         name = module = None
-    if not isinstance(name, str):
+    if type(name) is not str:
         name, module = type(fn).__qualname__, type(fn).__module__
-    return f"{module}.{name}" if isinstance(module, str) and module != "builtins" else name
+    return f"{module}.{name}" if type(module) is str and module != "builtins" else name

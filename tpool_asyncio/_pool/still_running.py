@@ -51,7 +51,7 @@ def running_calls(workers: Iterable[Worker]) -> list[RunningCall]:
     return [
         RunningCall(job.name, worker.name, _format_stack(frames.get(worker.ident or 0)))
         for worker in workers
-        if (job := worker.job) is not None
+        if (job := worker.job or worker.next_job) is not None
     ]
 
 

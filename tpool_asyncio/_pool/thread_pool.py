@@ -53,6 +53,10 @@ class Farewell:
         """Tell, under the lock of the pool, whether there is nobody left to wait for."""
         return not any(crew.queue or crew.workers.difference(self.spared) for crew in self.crews)
 
+    def queued(self) -> int:
+        """Return how many jobs have not been started."""
+        return sum(bool(job.claim) for crew in self.crews for job in list(crew.queue))
+
     def ending(self) -> bool:
         """Tell, once ``done`` has been called, whether there is a thread that has not quite ended yet."""
         return any(worker.is_alive() for worker in self.ended)

@@ -74,15 +74,17 @@ class Worker(threading.Thread):
         itself is let go of before the caller is woken. Whoever has the outcome may rely on that.
         """
         if job is None:
-            job, self.next_job = self.next_job, None
+            job = self.next_job
             assert job is not None
         try:
             job.claim.pop()
         except IndexError:
+            self.next_job = None
             self.crew.pool.discard_dropped()
             return
         outer = self.job
         self.job = job
+        self.next_job = None
         try:
             context = job.context
             if context is None:
