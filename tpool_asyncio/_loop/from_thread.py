@@ -102,7 +102,7 @@ def check_cancelled() -> None:
 
     That is so when its caller was cancelled or timed out, or when the loop that made the call has been closed.
 
-    To be called now and then by a long call, so that its thread becomes free. Costs less than a microsecond.
+    To be called now and then by a long call, so that its thread becomes free. It asks nobody and does not wait.
 
     Raises:
         asyncio.CancelledError: Nobody waits. Let it pass; nothing is logged.

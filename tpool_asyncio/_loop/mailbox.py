@@ -12,7 +12,7 @@ Why few wake-ups serve many outcomes, and none is left behind
     worker that comes to (2) after (5) takes the token and posts a drain of its own.
 
     So the loop is woken once for all outcomes that gather until it gets round to them, and not at all while they keep
-    coming: coming again for nothing costs about 1 µs, and a wake-up that is saved many times that.
+    coming: to come again for nothing costs a small part of the wake-up that it may save.
 
 A drain settles at most `TURN` outcomes in one turn of the loop, so that a flood of them stalls nobody else there.
 """

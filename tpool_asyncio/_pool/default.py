@@ -63,8 +63,8 @@ def get_num_threads() -> int:
 def setup() -> None:
     """Start all threads of the default pool now, so that no call has to wait for a thread to start.
 
-    Nobody needs to call it: without it threads start on demand. It takes some 0.1 ms a thread and does nothing where
-    the threads are there already. May be called from any thread.
+    Nobody needs to call it: without it threads start on demand. It blocks until they have started, and does nothing
+    where they are there already. May be called from any thread.
 
     Raises:
         RuntimeError: The operating system refuses to start a thread; the pool works on with those it has.
