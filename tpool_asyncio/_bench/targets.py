@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tpool_asyncio._bench.contestants import CONTESTANTS, FLOOR, PEERS, TPOOL
 from tpool_asyncio._bench.figures import Figures
-from tpool_asyncio._bench.workloads import AT_ONCE_20, AT_ONCE_1000, ONE_BY_ONE, SLEEPING_100, WORKLOADS
+from tpool_asyncio._bench.workloads import AT_ONCE_20, AT_ONCE_1000, GATHERED_1000, ONE_BY_ONE, SLEEPING_100, WORKLOADS
 
 __all__ = ["Verdict", "verdicts"]
 
@@ -33,6 +33,9 @@ def verdicts(figures: Figures, version: tuple[int, int] = sys.version_info[:2]) 
         _faster(figures, AT_ONCE_1000.name, "to_thread", 10.0, cpu=True),
         _faster(figures, AT_ONCE_1000.name, "anyio", 20.0),
         _faster(figures, AT_ONCE_1000.name, "anyio", 20.0, cpu=True),
+        # The same held against the calls with asyncio.gather's own price on both sides.
+        _faster(figures, GATHERED_1000.name, "to_thread", 10.0),
+        _faster(figures, GATHERED_1000.name, "anyio", 20.0),
         _faster(figures, AT_ONCE_20.name, "to_thread", twenty),
         _near_floor(figures, 1.15),
     ]
