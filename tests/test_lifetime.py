@@ -219,13 +219,12 @@ def test_fork_with_a_detached_crew_runs_nothing_twice() -> None:
     program = """
     import asyncio, os, threading
     from tpool_asyncio import tpool
-    opened = threading.Event()
+    detached = threading.Event()
     def job():
-        if os.fork() == 0:
-            opened.set()
-            return
-        os.wait()
-        opened.wait(0.1)
+        detached.wait()
+        child = os.fork()
+        if child:  # else this worker goes on in the child, and finds what is queued there
+            os.waitpid(child, 0)
     async def main():
         pool = tpool.Pool(1)
         running = pool.execute(job)
@@ -233,7 +232,7 @@ def test_fork_with_a_detached_crew_runs_nothing_twice() -> None:
         try:
             await pool.killall(0)
         except tpool.StillRunningError:
-            pass
+            detached.set()
         await asyncio.gather(running, queued)
     asyncio.run(main())
     """

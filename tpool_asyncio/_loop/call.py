@@ -1,7 +1,7 @@
 """The future of a call, which is at the same time the job that the pool runs.
 
-One object for both saves an allocation, and it lets `cancel` reach the pool without a callback on every call: a
-callback of its own would cost more than all the rest of a call. What each thread may touch is told in
+One object for both saves an allocation, and it lets `cancel` reach the pool without a callback on every call, which
+would be one of the dearest parts of it. What each thread may touch is told in
 `tpool_asyncio._pool.job`; the future's own methods are called in the thread of its loop only, as with any
 `asyncio.Future`.
 """

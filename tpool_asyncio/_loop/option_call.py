@@ -40,6 +40,8 @@ class OptionCall(Call[T]):
     __slots__ = ("_admission", "_borrower", "_cancel_message", "_ending", "_label", "_limiter", "_timers", "_waits")
 
     _ending: TimeoutError | asyncio.CancelledError | None
+    _limiter: Limiter
+    """Stored by `admit`; `_borrower` tells whether a token of it is held."""
     _timers: tuple[asyncio.TimerHandle, ...]
 
     def begin(
@@ -48,12 +50,10 @@ class OptionCall(Call[T]):
         timeout: float | None,
         queue_timeout: float | None,
         waits: bool,
-        limiter: Limiter | None,
         name: str | None,
     ) -> None:
         """Start the clocks. Then the call is to be queued, or to be admitted first."""
         self._waits = waits
-        self._limiter = limiter
         self._label = name
         self._ending = None
         self._admission: asyncio.Task[None] | None = None
@@ -68,6 +68,7 @@ class OptionCall(Call[T]):
 
     def admit(self, limiter: Limiter, submit: "Callable[[Job], None]") -> None:
         """Have the call queued when the limiter admits it."""
+        self._limiter = limiter
         waiting = self._wait_for_token(limiter, submit)
         try:
             admission = self.get_loop().create_task(waiting)
@@ -178,7 +179,7 @@ class OptionCall(Call[T]):
 
     def _leave_limiter(self) -> None:
         borrower, self._borrower = self._borrower, None
-        if borrower is not None and self._limiter is not None:
+        if borrower is not None:
             self._limiter.release_on_behalf_of(borrower)
 
     def stop_clocks(self) -> None:

@@ -66,11 +66,13 @@ class Options:
         Raises:
             TimeoutError: From the ``await``: the call did not end within ``timeout``, or had not started within
                 ``queue_timeout``.
+            RuntimeError: The handle has a limiter, which serves another event loop already.
 
         .. versionadded:: 0.1.0
         """
         mailbox, submit = entrance(self._pool._core, fn)
-        if self._limiter is not None:
+        limiter = self._limiter
+        if limiter is not None:
             self._check_limiter_loop(mailbox.loop)
         call: OptionCall[T] = OptionCall(loop=mailbox.loop())
         call.mailbox = mailbox
@@ -80,12 +82,10 @@ class Options:
         call.args = args
         call.kwargs = kwargs or None
         call.context = copy_context() if self._context is None else self._context
-        limiter = self._limiter
         call.begin(
             timeout=self._timeout,
             queue_timeout=self._queue_timeout,
             waits=self._waits,
-            limiter=limiter,
             name=self._label,
         )
         try:

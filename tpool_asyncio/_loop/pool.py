@@ -161,14 +161,14 @@ class Pool:
         """Take everything that is queued and running to its end, and the threads to theirs.
 
         Nothing is cancelled; cancel what is no longer wanted before. The loop goes on meanwhile. Calls made from now
-        on are not part of it: they get new threads. Several loops and
-        tasks may do this at once. From inside a call of this pool it waits for all others.
+        on are not part of it: they get new threads. Several loops and tasks may do this at once. From inside a call of
+        this pool it waits for all others.
 
         Args:
             timeout: Seconds to wait, None for as long as it takes.
 
         Raises:
-            StillRunningError: The time is over. The error names each call that still runs, with its stack. Its
+            StillRunningError: The time is over. The error names each call that still runs, with its stack. The
                 threads are detached: the pool neither counts them nor waits for them any more, and outcomes still
                 arrive.
             TypeError: ``timeout`` is no number.
