@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, TypeAlias
 
 from tpool_asyncio._loop.mailbox import Mailbox
+from tpool_asyncio._pool.refusal import not_callable_error
 from tpool_asyncio._pool.thread_pool import ThreadPool, current_worker
 
 if TYPE_CHECKING:
@@ -11,20 +12,24 @@ if TYPE_CHECKING:
 
     from tpool_asyncio._pool.job import Job
 
-__all__ = ["Entrance", "entrance", "new_entrance", "no_loop_error", "not_callable_error"]
+__all__ = ["entrance", "new_entrance", "no_loop_error", "running_loop"]
 
 Entrance: TypeAlias = "tuple[Mailbox, Callable[[Job], None]]"
 
 
-def entrance(pool: ThreadPool, fn: object) -> Entrance:
-    """Return the way in for calls of ``fn`` from the running loop; refuse what cannot work.
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the loop that runs in this thread; raise what helps if there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise no_loop_error() from None
+
+
+def entrance(pool: ThreadPool, loop: asyncio.AbstractEventLoop, fn: object) -> Entrance:
+    """Return the way in for calls of ``fn`` by users of a loop of this thread; refuse what cannot be called.
 
     `Pool.execute` does the same in its own body, to save the time of this call.
     """
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        raise no_loop_error() from None
     if not callable(fn):
         raise not_callable_error(fn)
     mailbox = pool.local.mailbox
@@ -52,7 +57,3 @@ def no_loop_error() -> RuntimeError:
         " Inside a call, which may block anyway, call the function itself. Synchronous code that is to wait like a"
         " coroutine needs the green spelling, tpool_asyncio.green.tpool"
     )
-
-
-def not_callable_error(fn: object) -> TypeError:
-    return TypeError(f"the first argument must be callable, not {fn!r}; pass the function itself and its arguments")

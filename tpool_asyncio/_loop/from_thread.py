@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, ParamSpec, TypeVar
 
-from tpool_asyncio._loop.call import Call
 from tpool_asyncio._loop.gate import post
+from tpool_asyncio._loop.loop_job import LoopJob
+from tpool_asyncio._pool.inline import InlineJob
 from tpool_asyncio._pool.job import call_name
 from tpool_asyncio._pool.thread_pool import current_worker
 from tpool_asyncio._pool.worker import Worker
@@ -117,10 +118,12 @@ def check_cancelled() -> None:
         raise asyncio.CancelledError("the caller of this call has stopped waiting for it")
 
 
-def _running_call(what: str) -> tuple[Worker, Call[Any]]:
+def _running_call(what: str) -> tuple[Worker, LoopJob]:
     worker = current_worker()
     call = None if worker is None else worker.job
-    if worker is None or not isinstance(call, Call):
+    while isinstance(call, InlineJob):
+        call = call.outer
+    if worker is None or not isinstance(call, LoopJob):
         raise RuntimeError(
             f"from_thread.{what} works in a thread of a pool, inside a call made with tpool.execute;"
             " in the thread of the loop, await or call the function itself"
@@ -170,7 +173,7 @@ class _Errand:
 
     def __init__(
         self,
-        call: Call[Any],
+        call: LoopJob,
         context: Context,
         fn: Callable[..., Any],
         args: tuple[Any, ...],

@@ -21,13 +21,13 @@ import weakref
 from _thread import allocate_lock
 from asyncio import AbstractEventLoop
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._pool.thread_pool import ThreadPool
 
 if TYPE_CHECKING:
-    from tpool_asyncio._loop.call import Call
+    from tpool_asyncio._loop.loop_job import LoopJob
 
 __all__ = ["TURN", "Mailbox"]
 
@@ -43,7 +43,7 @@ class Mailbox:
     def __init__(self, pool: ThreadPool, loop: AbstractEventLoop) -> None:
         self.pool = pool
         self.loop = weakref.ref(loop)
-        self.outcomes: deque[Call[Any]] = deque()
+        self.outcomes: deque[LoopJob] = deque()
         self.scheduled = allocate_lock()
 
     def schedule(self) -> None:

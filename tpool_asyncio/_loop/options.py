@@ -1,18 +1,19 @@
 """A pool together with options for the calls it is given."""
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
-from tpool_asyncio._loop.entrance import entrance
+from tpool_asyncio._loop.entrance import entrance, running_loop
 from tpool_asyncio._loop.option_call import Limiter, OptionCall
+from tpool_asyncio._pool.inline import InlineJob, run_inline
 from tpool_asyncio._pool.job import new_claim
 from tpool_asyncio._pool.size import check_seconds
+from tpool_asyncio._pool.worker import Worker
 
 if TYPE_CHECKING:
-    import weakref
-
     from tpool_asyncio._loop.pool import Pool
 
 __all__ = ["OnCancel", "Options"]
@@ -70,11 +71,17 @@ class Options:
 
         .. versionadded:: 0.1.0
         """
-        mailbox, submit = entrance(self._pool._core, fn)
+        return self.execute_on(running_loop(), fn, args, kwargs)
+
+    def execute_on(
+        self, loop: asyncio.AbstractEventLoop, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> asyncio.Future[T]:
+        """Do what `execute` does, for a loop of this thread that need not run yet."""
+        mailbox, submit = entrance(self._pool._core, loop, fn)
         limiter = self._limiter
         if limiter is not None:
-            self._check_limiter_loop(mailbox.loop)
-        call: OptionCall[T] = OptionCall(loop=mailbox.loop())
+            self._check_limiter_loop(loop)
+        call: OptionCall[T] = OptionCall(loop=loop)
         call.mailbox = mailbox
         call.error = None
         call.claim = new_claim()
@@ -98,12 +105,21 @@ class Options:
             raise
         return call
 
-    def _check_limiter_loop(self, loop: "weakref.ref[asyncio.AbstractEventLoop]") -> None:
+    def execute_inline(
+        self, worker: Worker, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> InlineJob | None:
+        """Do what `Pool.execute_inline` does. A limiter has to be waited for, which takes a loop."""
+        if self._limiter is not None:
+            return None
+        context = copy_context() if self._context is None else self._context
+        return run_inline(worker, fn, args, kwargs, context=context, label=self._label)
+
+    def _check_limiter_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Refuse a second loop that lives at the same time as the first: limiters know nothing of threads."""
         first = None if self._limiter_loop is None else self._limiter_loop()
         if first is None or first.is_closed():
-            self._limiter_loop = loop
-        elif first is not loop():
+            self._limiter_loop = weakref.ref(loop)
+        elif first is not loop:
             raise RuntimeError(
                 "a limiter serves the calls of one event loop, and this one serves another loop already;"
                 " make a limiter and a handle for each loop"

@@ -6,20 +6,23 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from contextvars import Context, copy_context
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from tpool_asyncio._loop.call import Call
-from tpool_asyncio._loop.entrance import new_entrance, no_loop_error, not_callable_error
+from tpool_asyncio._loop.entrance import entrance, new_entrance, no_loop_error
 from tpool_asyncio._loop.from_thread import asking_workers
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.option_call import Limiter
 from tpool_asyncio._loop.options import OnCancel, Options
 from tpool_asyncio._pool.default import DEFAULT_SIZE
+from tpool_asyncio._pool.inline import InlineJob, run_inline
 from tpool_asyncio._pool.job import new_claim
+from tpool_asyncio._pool.refusal import not_callable_error
 from tpool_asyncio._pool.size import check_seconds
 from tpool_asyncio._pool.statistics import Statistics
 from tpool_asyncio._pool.still_running import StillRunningError
 from tpool_asyncio._pool.thread_pool import ThreadPool, current_worker
+from tpool_asyncio._pool.worker import Worker
 
 __all__ = ["Pool"]
 
@@ -112,6 +115,28 @@ class Pool:
         call.context = copy_context() or None
         submit(call)
         return call
+
+    def execute_on(
+        self, loop: asyncio.AbstractEventLoop, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> asyncio.Future[T]:
+        """Do what `execute` does, for a loop of this thread that need not run yet."""
+        mailbox, submit = entrance(self._core, loop, fn)
+        call: Call[T] = Call(loop=loop)
+        call.mailbox = mailbox
+        call.error = None
+        call.claim = new_claim()
+        call.fn = fn
+        call.args = args
+        call.kwargs = kwargs or None
+        call.context = copy_context() or None
+        submit(call)
+        return call
+
+    def execute_inline(
+        self, worker: Worker, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> InlineJob | None:
+        """Run a call in place, in a thread of this pool in which no loop runs; None if that cannot be done."""
+        return run_inline(worker, fn, args, kwargs, context=copy_context())
 
     def options(
         self,

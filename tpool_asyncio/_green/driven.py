@@ -1,0 +1,248 @@
+"""A greenlet that is driven by an asyncio task.
+
+How it works
+    `drive` is a generator that the task awaits. It switches into the greenlet, which runs synchronous code until that
+    has to wait for a future. The greenlet then switches back and hands over the future, and the generator yields it to
+    the task, as the iterator of an awaitable would. When the task is woken, the generator switches into the greenlet
+    again. So the greenlet only ever runs inside a step of its task: `asyncio.current_task`, context variables and
+    cancellation are those of the task, and nothing of asyncio has to know about greenlets.
+
+Who owns which greenlet variable
+    `parent` is where the greenlet goes when it gives way or ends: always the greenlet in which the task's step runs.
+    Only `drive` sets it. `gr_context` is set once, by the greenlet itself, to the very context object of its task, so
+    that both see each other's context variables. All switches into the greenlet are in this module, all switches out
+    of it in `tpool_asyncio._green.waiting`.
+
+What the greenlet leaves
+    The function's value or error is stored on the greenlet, out of band: an exception that left the greenlet would lead
+    through the frames of the driver, and a `GreenletExit` would be taken for a value.
+"""
+
+import asyncio
+import types
+from asyncio import CancelledError
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Protocol
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from tpool_asyncio._green.interrupts import Interrupt
+
+if TYPE_CHECKING:
+    from tpool_asyncio._green.hub import Hub
+
+__all__ = ["NOTHING", "Driven", "Parking", "drive", "finish_at_once", "resume"]
+
+
+NOTHING: Any = object()
+
+
+class Parking(asyncio.Future[None]):
+    """What the task of a green thread waits for, while the green thread makes calls one after another.
+
+    It stays pending when `resume` takes the outcome of a call straight to the green thread. Waking a task for each
+    would cost as much as everything else in a call.
+    """
+
+    __slots__ = ("call",)
+
+    call: "Abandonable | None"
+    """The call that the green thread waits for."""
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel the call, and have the task woken."""
+        if self.done():
+            return False
+        call, self.call = self.call, None
+        if call is not None:
+            call.abandon()
+        return super().cancel(msg)
+
+
+class Abandonable(Protocol):
+    def abandon(self) -> None:
+        """Drop the call if it is queued, and its outcome if it runs."""
+
+
+class Driven(greenlet):
+    """What a green thread is made of. See `GreenThread` for what its users see."""
+
+    __slots__ = (
+        "_args",
+        "_error",
+        "_fn",
+        "_given_up",
+        "_hub",
+        "_inner",
+        "_interrupts",
+        "_kwargs",
+        "_over",
+        "_parking",
+        "_task",
+        "_value",
+        "_wanted",
+    )
+
+    def __init__(self, hub: "Hub", fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._hub = hub
+        self._fn: Callable[..., Any] | None = fn
+        self._args: tuple[Any, ...] = args
+        self._kwargs: dict[str, Any] = kwargs
+        self._task: asyncio.Task[Any] | None = None
+        self._interrupts: tuple[Interrupt, ...] = ()
+        self._inner: greenlet | None = None  # a plain greenlet inside this one that waits in its place
+        self._parking: Parking | None = None  # what the task waits for while this waits for a call
+        self._wanted: Any = NOTHING  # what this waits for, if that is not what its task waits for
+        self._over = False  # whether the outcome is there
+        self._given_up = False  # whether the task is to end without the greenlet
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Call the function and keep its outcome. In the greenlet."""
+        assert self.parent is not None
+        self.gr_context = self.parent.gr_context
+        fn, self._fn = self._fn, None
+        args, self._args = self._args, ()
+        kwargs, self._kwargs = self._kwargs, {}
+        assert fn is not None
+        try:
+            self._value = fn(*args, **kwargs)
+        except BaseException as error:
+            # Without this frame the traceback starts in the user's code, and does not lead back to this greenlet.
+            self._error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+        self._over = True
+        self._ended()
+
+    def _ended(self) -> None:
+        """Do what is to be done when the outcome is there. In the greenlet, which may wait."""
+
+    def interrupt(self, exception: BaseException, base: int = 0) -> Interrupt:
+        """See `Interruptible`."""
+        interrupt = Interrupt(exception, base)
+        if not self._over:
+            self._interrupts += (interrupt,)
+            assert self._task is not None
+            self._task.cancel()
+        return interrupt
+
+    def withdraw(self, interrupt: Interrupt) -> None:
+        """See `Interruptible`."""
+        if interrupt in self._interrupts:
+            assert self._task is not None
+            self._interrupts = tuple(other for other in self._interrupts if other is not interrupt)
+            self._task.uncancel()
+
+    def cancellations(self) -> int:
+        """See `Interruptible`."""
+        assert self._task is not None
+        return self._task.cancelling()
+
+    def exchange(self, error: CancelledError) -> BaseException:
+        """Return what a `CancelledError` that came out of an awaitable stands for, in this green thread."""
+        if not self._interrupts:
+            return error
+        first, *others = self._interrupts
+        assert self._task is not None
+        self._interrupts = tuple(others)
+        if self._task.uncancel() <= first.base + len(others):
+            return first.exception
+        for _ in others:
+            self._task.uncancel()
+        self._interrupts = ()
+        return error
+
+
+@types.coroutine
+def drive(driven: Driven) -> Generator[Any, Any, Any]:
+    """Run a greenlet inside the task that awaits this; return or raise the outcome of its function."""
+    if driven._task is None:
+        yield  # an eager task runs before whoever starts it knows of it
+    driven.parent = getcurrent()
+    wanted = driven.switch()
+    failure: BaseException | None
+    while not driven.dead:
+        try:
+            yield wanted
+        except GeneratorExit:
+            finish_at_once(driven, RuntimeError("this green thread is being closed, so that it cannot wait any more"))
+            raise
+        except BaseException as error:
+            if driven._given_up:
+                raise
+            failure = error
+        else:
+            failure = None
+        if (strayed := driven._wanted) is not NOTHING:  # `resume` has been there
+            driven._wanted = NOTHING
+            if driven.dead:
+                break
+            if failure is None:
+                wanted = strayed
+                continue
+            if isinstance(strayed, asyncio.Future):
+                strayed.cancel()
+        if driven.parent is not (here := getcurrent()):
+            driven.parent = here  # the loop is run from somewhere else than before, or `resume` has been there
+        target = driven if driven._inner is None else driven._inner
+        if failure is None:
+            wanted = target.switch()
+        else:
+            wanted = target.throw(failure)
+            if not driven.dead:
+                driven._hub.went_on(driven)
+    driven._parking = None
+    for interrupt in driven._interrupts:
+        driven.withdraw(interrupt)
+    value, outcome = driven._value, driven._error
+    try:
+        if outcome is not None:
+            raise outcome
+        return value
+    finally:
+        target = here = strayed = None
+        del driven, outcome, failure  # or else the traceback of the error would lead back to it
+
+
+def resume(driven: Driven, parking: "asyncio.Future[None]") -> None:
+    """Run a greenlet whose task waits for ``parking``, without waking the task. In a callback of the loop.
+
+    The greenlet cannot tell the difference: the task is the current one while it runs. When it waits for the same
+    parking again, the task need not know that anything has happened. When it waits for something else, or ends, the
+    task is woken, and `drive` goes on from there.
+    """
+    task = driven._task
+    assert task is not None
+    if driven.parent is not (here := getcurrent()):
+        driven.parent = here
+    loop = task.get_loop()
+    asyncio._enter_task(loop, task)
+    try:
+        wanted = driven.switch()
+    finally:
+        asyncio._leave_task(loop, task)
+    if wanted is not parking or parking.done():
+        driven._wanted = wanted
+        if not parking.done():
+            parking.set_result(None)
+
+
+def finish_at_once(driven: Driven, refusal: BaseException) -> bool:
+    """End a greenlet without its task: let its ``finally`` blocks run, which can wait no more.
+
+    Wherever it goes on waiting it gets the refusal. Returns False if that does not end it either, or if it cannot be
+    ended here, in another thread than its own.
+    """
+    error: BaseException = GreenletExit()
+    for _ in range(_PATIENCE):
+        driven.parent = getcurrent()
+        target = driven if driven._inner is None else driven._inner
+        target.throw(error)
+        if driven.dead:
+            return True
+        error = refusal
+    return False
+
+
+_PATIENCE = 100
+"""How often a green thread that is to end without waiting may try to wait all the same."""

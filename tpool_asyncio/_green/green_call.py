@@ -1,0 +1,109 @@
+"""A call whose outcome goes straight to the green thread that waits for it.
+
+The life of such a call: it is queued, and the green thread parks: its task waits for a `Parking`. The outcome comes
+through the mailbox as any other, and `settle` switches to the green thread there and then. A cancellation of the task
+cancels the parking, which abandons the call, and takes the usual way from there.
+"""
+
+import asyncio
+from asyncio import CancelledError
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any
+
+from tpool_asyncio._green.driven import Driven, Parking, resume
+from tpool_asyncio._loop.entrance import new_entrance
+from tpool_asyncio._loop.loop_job import LoopJob, presentable
+from tpool_asyncio._pool.job import new_claim
+from tpool_asyncio._pool.refusal import not_callable_error
+from tpool_asyncio._pool.thread_pool import ThreadPool
+
+__all__ = ["call_and_park"]
+
+
+class GreenCall(LoopJob):
+    """A call without options, made in a green thread."""
+
+    __slots__ = (
+        "args",
+        "claim",
+        "context",
+        "culprit",
+        "driven",
+        "errands",
+        "error",
+        "fn",
+        "kwargs",
+        "loop",
+        "mailbox",
+        "value",
+    )
+
+    driven: Driven | None
+    """The green thread that waits; None when it does not any more."""
+
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def unwanted(self) -> bool:
+        return self.driven is None
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self.loop
+
+    def abandon(self) -> None:
+        """Drop the call if it is queued, and its outcome if it runs."""
+        self.driven = None
+        if not self.withdraw():
+            self.stop_errands()
+
+    def settle(self) -> None:
+        driven, self.driven = self.driven, None
+        if driven is None:
+            self.drop_outcome()
+        else:
+            parking = driven._parking
+            assert parking is not None
+            parking.call = None
+            resume(driven, parking)
+
+
+def call_and_park(
+    pool: ThreadPool, driven: Driven, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Make a call from a green thread, which is the current greenlet, and wait for it. The fast path."""
+    mailbox = pool.local.mailbox
+    submit = pool.submit
+    loop = asyncio.get_running_loop()
+    if mailbox is None or mailbox.loop() is not loop:
+        mailbox, submit = new_entrance(pool, loop)
+    if not callable(fn):
+        raise not_callable_error(fn)
+    call = GreenCall()
+    call.mailbox = mailbox
+    call.loop = loop
+    call.driven = driven
+    call.error = None
+    call.claim = new_claim()
+    call.fn = fn
+    call.args = args
+    call.kwargs = kwargs or None
+    call.context = copy_context() or None
+    parking = driven._parking
+    if parking is None or parking.done():
+        parking = driven._parking = Parking(loop=loop)
+        parking._asyncio_future_blocking = True  # as its iterator would, for the task that it is yielded to
+    submit(call)
+    parking.call = call
+    try:
+        driven.parent.switch(parking)  # type: ignore[union-attr]
+        if call.error is None:
+            return call.value
+        raise presentable(call.error, call.name)
+    except CancelledError as error:
+        raise driven.exchange(error) from None
+    finally:
+        if call.driven is not None:  # thrown out of the waiting by other means
+            parking.call = None
+            call.abandon()
+        del call, driven, parking, fn, args, kwargs

@@ -1,0 +1,289 @@
+"""The green thread as its users hold it."""
+
+import asyncio
+from asyncio import CancelledError
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from greenlet import GreenletExit
+
+from tpool_asyncio._green.driven import Driven, drive
+from tpool_asyncio._green.hub import Hub
+from tpool_asyncio._green.waiting import await_, current_driven, wait
+from tpool_asyncio._pool.job import call_name
+
+__all__ = ["GreenThread", "kill_error"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Link = tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]
+
+
+class GreenThread(Driven, Generic[T]):
+    """Synchronous code that waits like a coroutine. `spawn` returns it; nobody makes one.
+
+    It belongs to the thread that it was spawned in, and so do its methods. Async code can await it, and gather it:
+    ``await green_thread`` is the same as `wait`.
+
+    .. versionadded:: 0.1.0
+    """
+
+    __slots__ = ("_forgotten", "_links", "_timer", "_waiters")
+
+    def __init__(self, hub: Hub, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__(hub, fn, args, kwargs)
+        self._forgotten = False  # whether nobody can ask for the outcome
+        self._links: list[Link] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiters: list[asyncio.Future[None]] | None = None
+        hub._greens.add(self)
+
+    # Its life
+
+    def _start(self) -> None:
+        """Make the task, which then runs the function in the next turn of the loop."""
+        task = self._hub.loop.create_task(_live(drive(self)), name=getattr(self._fn, "__qualname__", None))
+        self._task = task
+        task.add_done_callback(self._task_ended)
+
+    def _ensure_task(self) -> None:
+        if self._task is None:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._start()
+
+    def _ended(self) -> None:
+        self._hub._greens.discard(self)
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+        links, self._links = self._links, None
+        for link in links or ():
+            self._follow(link)
+
+    def _follow(self, link: Link) -> None:
+        fn, args, kwargs = link
+        try:
+            fn(self, *args, **kwargs)
+        except (GreenletExit, CancelledError):
+            pass
+        except Exception as error:
+            self._report(f"a function linked to the end of green thread {self.name} raised an exception", error)
+
+    def _report(self, message: str, error: BaseException) -> None:
+        self._hub.loop.call_exception_handler({"message": message, "exception": error, "task": self._task})
+
+    def _task_ended(self, task: "asyncio.Task[T]") -> None:
+        """See to what has not been seen to in the greenlet. In a callback of the loop."""
+        if not self._over:  # ended before its first step, or given up
+            self._over = True
+            self._error = CancelledError() if self._given_up else self.exchange(CancelledError())
+            self._fn, self._args, self._kwargs = None, (), {}
+            if not self:
+                self.throw(GreenletExit)  # which makes it dead
+            self._ended()
+        if self._forgotten and not task.cancelled() and (error := task.exception()) is not None:
+            self._report(f"nobody waits for green thread {self.name}, which raised an exception", error)
+
+    # What its users see
+
+    @property
+    def name(self) -> str:
+        """What messages call it: the name of its task, which is that of the function unless it has been changed.
+
+        .. versionadded:: 0.1.0
+        """
+        return call_name(self._fn) if self._task is None else self._task.get_name()
+
+    @property
+    def task(self) -> "asyncio.Task[Any] | None":
+        """The asyncio task that drives it; None before the time of `spawn_after` has come.
+
+        Cancelling the task raises `asyncio.CancelledError` in the green thread; awaiting it is awaiting the end, and
+        whoever is cancelled while he awaits the task cancels it.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._task
+
+    def wait(self) -> T:
+        """Wait for the green thread to end, and return or raise its outcome. May be called any number of times.
+
+        Returns:
+            What the function returned.
+
+        Raises:
+            BaseException: What the function raised, as the same object; a `GreenletExit` if it was killed, and an
+                `asyncio.CancelledError` if its task was cancelled.
+            RuntimeError: This would wait for the green thread that calls it; or this is another thread, or async code,
+                which uses ``await green_thread``.
+
+        Cancellation: Ends the waiting only; the green thread goes on.
+
+        To be called in a green thread or script, in the thread that it was spawned in.
+
+        .. versionadded:: 0.1.0
+        """
+        if (waiter := self._waiter()) is not None:
+            wait(waiter)
+        return _deliver(*self._outcome())
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if (waiter := self._waiter()) is not None:
+            yield from waiter
+        outcome = self._outcome()
+        del self
+        return _deliver(*outcome)
+
+    def _waiter(self) -> "asyncio.Future[None] | None":
+        self._hub.check_thread(f"green thread {self.name}")
+        if self._over:
+            return None
+        loop = self._hub.loop
+        if self._task is not None and asyncio._get_running_loop() is loop and asyncio.current_task() is self._task:
+            raise RuntimeError(f"green thread {self.name} would wait for itself, for ever; return instead of waiting")
+        waiter = loop.create_future()
+        if self._waiters is None:
+            self._waiters = []
+        self._waiters.append(waiter)
+        return waiter
+
+    def _outcome(self) -> "tuple[T, BaseException | None]":
+        task = self._task
+        if task is not None and task.done() and not task.cancelled():
+            task.exception()  # so that asyncio takes it for collected
+        return self._value, self._error
+
+    def kill(self, *throw_args: Any) -> None:
+        """End the green thread by an exception where it waits. Its ``finally`` blocks run.
+
+        One that has not started never runs. One that has ended is left alone. Called from a green thread or script,
+        this gives way, so that the other has normally ended when it returns; one that catches the exception goes on.
+
+        Args:
+            throw_args: What to raise, as for ``raise``: an exception, or a class and perhaps a value. A `GreenletExit`
+                if there is nothing. If the green thread that calls this kills itself, it is raised at once.
+
+        Raises:
+            RuntimeError: This is another thread than the one it was spawned in.
+            TypeError: It is no exception.
+
+        To be called in a green thread, script or async code, in the thread that it was spawned in.
+
+        .. versionadded:: 0.1.0
+        """
+        error = kill_error(throw_args)
+        self._hub.check_thread(f"green thread {self.name}")
+        if self._over:
+            return
+        current = current_driven()
+        if current is self:
+            raise error
+        self._ensure_task()
+        self.interrupt(error)
+        if current is not None or asyncio._get_running_loop() is None:
+            await_(asyncio.sleep(0))
+
+    def cancel(self, *throw_args: Any) -> None:
+        """End the green thread as `kill` does, but only if it has not started.
+
+        Args:
+            throw_args: As for `kill`.
+
+        Raises:
+            RuntimeError: This is another thread than the one it was spawned in.
+            TypeError: It is no exception.
+
+        To be called in a green thread, script or async code, in the thread that it was spawned in.
+
+        .. versionadded:: 0.1.0
+        """
+        self._hub.check_thread(f"green thread {self.name}")
+        if not self:
+            self.kill(*throw_args)
+
+    def link(self, fn: Callable[..., object], /, *args: Any, **kwargs: Any) -> None:
+        """Have ``fn(green_thread, *args, **kwargs)`` called when the green thread has ended; now, if it has.
+
+        The functions are called one after another, in the green thread itself; they may call its `wait`, which then
+        does not wait. An exception of one goes to the exception handler of the loop, and the others are still called.
+
+        Args:
+            fn: What to call.
+
+        Raises:
+            TypeError: ``fn`` is not callable.
+            RuntimeError: This is another thread than the one it was spawned in.
+
+        To be called in a green thread, script or async code, in the thread that it was spawned in.
+
+        .. versionadded:: 0.1.0
+        """
+        if not callable(fn):
+            raise TypeError(f"link takes a function to call, not {fn!r}")
+        self._hub.check_thread(f"green thread {self.name}")
+        link = (fn, args, kwargs)
+        if self._over:
+            self._follow(link)
+        elif self._links is None:
+            self._links = [link]
+        else:
+            self._links.append(link)
+
+    def unlink(self, fn: Callable[..., object], /, *args: Any, **kwargs: Any) -> bool:
+        """Take back a `link`, made with the same arguments; return whether there was one.
+
+        Args:
+            fn: What was linked.
+
+        Raises:
+            RuntimeError: This is another thread than the one it was spawned in.
+
+        To be called in a green thread, script or async code, in the thread that it was spawned in.
+
+        .. versionadded:: 0.1.0
+        """
+        self._hub.check_thread(f"green thread {self.name}")
+        link = (fn, args, kwargs)
+        if not self._links or link not in self._links:
+            return False
+        self._links.remove(link)
+        return True
+
+    def __repr__(self) -> str:
+        state = "ended" if self._over else "running" if self else "not started"
+        return f"<{type(self).__qualname__} {self.name} {state} at {id(self):#x}>"
+
+
+async def _live(steps: Awaitable[T]) -> T:
+    """Be the body of the task of a green thread. To be killed is the task's being cancelled."""
+    try:
+        return await steps
+    except GreenletExit:
+        raise CancelledError("killed") from None
+
+
+def _deliver(value: T, error: BaseException | None) -> T:
+    if error is None:
+        return value
+    try:
+        raise error
+    finally:
+        del error
+
+
+def kill_error(throw_args: tuple[Any, ...]) -> BaseException:
+    """Return the exception that arguments like those of ``raise`` stand for."""
+    if not throw_args:
+        return GreenletExit()
+    kind, *rest = throw_args
+    value = rest[0] if rest else None
+    error = kind if isinstance(kind, BaseException) else value if isinstance(value, BaseException) else None
+    if error is None:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise TypeError(f"kill raises exceptions only, and {kind!r} is none; pass an exception or its class")
+        error = kind() if value is None else kind(*value) if isinstance(value, tuple) else kind(value)
+    traceback = rest[1] if len(rest) > 1 else None
+    return error if traceback is None else error.with_traceback(traceback)

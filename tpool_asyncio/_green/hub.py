@@ -1,0 +1,290 @@
+"""The hub: what one thread has of green threads, over one event loop.
+
+There are two kinds. One is made over a loop that somebody else runs, such as `asyncio.run`, and then keeps its hands off
+it. The other has a loop of its own, for threads in which none runs: a **script** that waits has its hub run the loop
+until the wait is over. All of a hub belongs to its thread.
+
+How green threads end
+    - One by one, when their functions end.
+    - With their tasks: `asyncio.run` cancels all tasks at its end. Synchronous code may swallow that and go on, which
+      would keep `asyncio.run` waiting for ever. So the hub looks, `GRACE` seconds after a green thread has gone on, and
+      again and again: if everything that is left on the loop has been cancelled, the loop is at its end, and the hub
+      gives up the green threads that hold it up.
+    - With `close`, by a `GreenletExit`, and after `GRACE` seconds they are given up.
+    - When their loop has been closed over their heads: then they get a `GreenletExit` and can wait no more.
+
+    To be given up means: the task ends, the greenlet is never switched to again, and a warning names it.
+"""
+
+import asyncio
+import signal
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from greenlet import GreenletExit, getcurrent
+
+from tpool_asyncio._green.driven import Driven, finish_at_once
+from tpool_asyncio._green.interrupts import ScriptWait
+
+if TYPE_CHECKING:
+    from tpool_asyncio._green.green_thread import GreenThread
+
+__all__ = ["GRACE", "Hub"]
+
+T = TypeVar("T")
+
+GRACE = 5.0
+"""Seconds that green threads have to end after they have been told to."""
+
+_given_up: "list[Driven]" = []
+"""Greenlets never to be switched to again. A greenlet that nobody holds would be, to end it."""
+
+
+class Hub:
+    """The green threads of one OS thread, over one event loop. `get_hub` returns it; nobody makes one.
+
+    Attributes:
+        thread: The `threading.Thread` that this hub belongs to.
+        grace: Seconds that green threads have to end after they have been told to, before they are given up with a
+            `RuntimeWarning`: in `close`, at the end of the thread, and at the end of `asyncio.run`. None for ever.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None, factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        self.thread = threading.current_thread()
+        self.grace: float | None = GRACE
+        self.script = ScriptWait()
+        self._owner = threading.get_ident()
+        self._runner = asyncio.Runner(loop_factory=factory) if loop is None else None
+        self._loop: Callable[[], asyncio.AbstractEventLoop | None] = _no_loop if loop is None else weakref.ref(loop)
+        self._greens: set[GreenThread] = set()
+        self._watch: asyncio.TimerHandle | None = None
+        self.watched: set[Hashable] = set()  # what `trampoline` waits for
+        self.forked = False  # this process is a fork, and what this hub runs is the parent's
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop. The first look at it makes the loop of a hub that has one of its own.
+
+        Raises:
+            RuntimeError: The loop is gone.
+
+        .. versionadded:: 0.1.0
+        """
+        loop = self._loop()
+        if loop is None:
+            if self._runner is None:
+                raise RuntimeError("the loop of this hub is gone; get_hub() returns the one of today")
+            loop = self._runner.get_loop()
+            self._loop = weakref.ref(loop)
+        return loop
+
+    @property
+    def started(self) -> bool:
+        """Whether the loop is there. Looking at this does not make it."""
+        return self._loop() is not None
+
+    @property
+    def green_threads(self) -> "frozenset[GreenThread]":
+        """A snapshot of the green threads that have not ended. To be looked at in the hub's thread.
+
+        .. versionadded:: 0.1.0
+        """
+        return frozenset(green for green in self._greens if not green._over)
+
+    def check_thread(self, what: str) -> None:
+        """Refuse to be used from another thread; ``what`` is the beginning of the message."""
+        if threading.get_ident() != self._owner:
+            raise RuntimeError(
+                f"{what} belongs to the thread {self.thread.name!r} and can only be used there; from other threads,"
+                " hand a function to its loop: hub.loop.call_soon_threadsafe(function)"
+            )
+
+    # The waiting of a script
+
+    def run(self, future: "asyncio.Future[T]") -> T:
+        """Run the loop until a future is done; return or raise its outcome. Where no loop runs."""
+        script = self.script
+        loop = self.loop
+        script.awaited = future
+        future.add_done_callback(self._stop)
+        try:
+            if script.interrupts:
+                future.cancel()
+            with self._taking_ctrl_c(loop):
+                while not future.done():
+                    loop.run_forever()
+        except BaseException:  # of a green thread that wants to end the program
+            future.cancel()
+            raise
+        finally:
+            script.awaited = None
+            future.remove_done_callback(self._stop)
+        interrupted: BaseException | None = None
+        try:
+            if script.interrupts:
+                interrupted = script.exchange(asyncio.CancelledError())
+                raise interrupted
+            return future.result()
+        finally:
+            del future, interrupted  # or else an error would lead back to itself
+
+    def _stop(self, future: "asyncio.Future[Any]") -> None:
+        future.get_loop().stop()
+
+    @contextmanager
+    def _taking_ctrl_c(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+        """Have Ctrl-C end the wait of the script, and not strike in the middle of something else that the loop runs.
+
+        A second Ctrl-C is for something that never gives way, and strikes at once. As `asyncio.Runner` does it.
+        """
+        if self._owner != threading.main_thread().ident or signal.getsignal(signal.SIGINT) is not _DEFAULT_HANDLER:
+            yield
+            return
+        struck = False
+
+        def on_sigint(number: int, frame: Any) -> None:
+            nonlocal struck
+            if struck:
+                _DEFAULT_HANDLER(number, frame)
+            struck = True
+            loop.call_soon_threadsafe(self.script.interrupt, KeyboardInterrupt())
+
+        try:
+            signal.signal(signal.SIGINT, on_sigint)
+        except ValueError:  # in a subinterpreter
+            yield
+            return
+        try:
+            yield
+        finally:
+            if signal.getsignal(signal.SIGINT) is on_sigint:
+                signal.signal(signal.SIGINT, _DEFAULT_HANDLER)
+
+    # The end of green threads
+
+    def close(self) -> None:
+        """End all green threads of this hub, and then the loop, if it is the hub's own.
+
+        Each gets a `GreenletExit` where it waits; its ``finally`` blocks run, and may wait. Those that have not ended
+        after `grace` seconds are given up with a `RuntimeWarning`. The next call that waits starts a new hub. A hub
+        that has been closed, or never was used, can be closed again.
+
+        While the loop runs, that is in green threads and in async code, nothing can wait for that end: then all green
+        threads but the calling one are told to end, they do so in the next turns of the loop, and the loop is left
+        alone.
+
+        Nobody needs to call this: hubs are closed at the end of their thread, and the loop of `asyncio.run` ends the
+        green threads with all its tasks.
+
+        Raises:
+            RuntimeError: This is not the hub's thread.
+
+        .. versionadded:: 0.1.0
+        """
+        self.check_thread("this hub")
+        loop = self._loop()
+        if loop is None or self.forked:
+            return
+        if loop.is_closed():
+            self.end_without_loop()
+        elif loop.is_running():
+            self._kill_all()
+        else:
+            try:
+                if self._greens:
+                    loop.run_until_complete(self._end_all())
+            finally:
+                if self._runner is not None:
+                    self._runner.close()
+
+    def _kill_all(self) -> "list[asyncio.Task[Any]]":
+        """Tell all green threads but the one that asks to end; return their tasks."""
+        current = asyncio.current_task() if asyncio._get_running_loop() is not None else None
+        tasks = []
+        for green in self.green_threads:
+            green._ensure_task()
+            task = green._task
+            assert task is not None
+            if task is not current and task not in tasks:
+                tasks.append(task)
+                green.interrupt(GreenletExit())
+        return tasks
+
+    async def _end_all(self) -> None:
+        tasks = self._kill_all()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=self.grace)
+            self._give_up([green for green in self._greens if green._task in late])
+            if late:
+                await asyncio.wait(late, timeout=1)
+
+    def end_without_loop(self) -> None:
+        """End what a loop that has been closed has left."""
+        stuck = [green for green in self._greens if not finish_at_once(green, _loop_closed())]
+        self._give_up(stuck)
+        self._greens.clear()
+
+    def went_on(self, driven: Driven) -> None:
+        """Note that a green thread has waited again after an exception. See the top of this module."""
+        if self._watch is None and self.grace is not None and driven in self._greens:
+            assert driven._task is not None
+            if driven._task.cancelling():
+                self._watch = self.loop.call_later(self.grace, self._look)
+
+    def _look(self) -> None:
+        self._watch = None
+        holding_up = [green for green in self._greens if not green._over and green._task and green._task.cancelling()]
+        if not holding_up:
+            return
+        if all(task.cancelling() for task in asyncio.all_tasks(self.loop)):
+            self._give_up(holding_up)
+        else:
+            self.went_on(holding_up[0])
+
+    def _give_up(self, greens: "list[GreenThread]") -> None:
+        if not greens:
+            return
+        for green in greens:
+            green._given_up = True
+            self._greens.discard(green)
+            if green._task is not None and not green._task.get_loop().is_closed():
+                green._task.cancel()
+        _given_up.extend(greens)
+        names = ", ".join(sorted({green.name for green in greens}))
+        warnings.warn(
+            f"{len(greens)} green thread(s) did not end when they were told to, and are given up: {names}; let"
+            " GreenletExit and asyncio.CancelledError pass where they come from a wait (a bare 'except:' stops both)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    def abandon_in_child(self) -> None:
+        """In a fork: touch nothing any more, for the loop's file descriptors are shared with the parent."""
+        self.forked = True
+        _given_up.extend(self._greens)
+        _parents.append((self, self._runner, self._loop()))
+        self._greens = set()
+
+    def __repr__(self) -> str:
+        state = f"loop={self._loop()!r}" if self.started else "not started"
+        return f"<Hub of {self.thread.name!r}, {state}, {len(self.green_threads)} green thread(s)>"
+
+
+_DEFAULT_HANDLER: Any = signal.default_int_handler
+
+_parents: list[object] = []
+"""Loops of the process that this one was forked from: closing one, or collecting it, would disturb the parent."""
+
+
+def _no_loop() -> None:
+    return None
+
+
+def _loop_closed() -> RuntimeError:
+    return RuntimeError("the loop of this green thread has been closed, so that it cannot wait any more")

@@ -1,0 +1,78 @@
+"""Exceptions that are to be raised where somebody else waits.
+
+How an interrupt gets to where it belongs
+    An interrupt is kept on the green thread that it is meant for, and the task of that green thread is cancelled. So
+    whatever the green thread waits for sees a `CancelledError`, which is what asynchronous code knows how to clean up
+    after; and where this error comes out of the awaitable, in the green thread that has the interrupt, the interrupt's
+    own exception takes its place. Green threads can be nested in one task: the error then passes through the inner
+    ones, and is only exchanged in the one that the interrupt is meant for.
+
+Who wins when the task has been cancelled as well
+    A task counts its cancellations. An interrupt takes back the one that it has caused. If more are left than when the
+    limit was set, somebody else has cancelled the task too, and only one `CancelledError` has been thrown for both:
+    then that somebody wins, as with nested `asyncio.timeout`.
+
+What if nobody raises
+    Asynchronous code may swallow a `CancelledError`. The interrupt then stays, and is raised where its green thread
+    waits next, unless it is withdrawn before that.
+"""
+
+from asyncio import CancelledError
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Interrupt", "Interruptible", "ScriptWait"]
+
+
+class Interrupt:
+    """An exception on its way to where it is to be raised."""
+
+    __slots__ = ("base", "exception")
+
+    def __init__(self, exception: BaseException, base: int) -> None:
+        self.exception = exception
+        self.base = base  # how often the task had been cancelled when the limit was set
+
+
+class Interruptible(Protocol):
+    """What can be interrupted: a green thread, or the script of a thread."""
+
+    def interrupt(self, exception: BaseException, base: int) -> Interrupt:
+        """Have an exception raised where this waits now, or else waits next. From a callback of its loop."""
+
+    def withdraw(self, interrupt: Interrupt) -> None:
+        """Take an interrupt back; nothing happens if its exception has been raised."""
+
+    def cancellations(self) -> int:
+        """Return how often the task has been cancelled so far, for `interrupt`."""
+
+
+class ScriptWait:
+    """The waiting of a script, which has no task."""
+
+    def __init__(self) -> None:
+        self.awaited: asyncio.Future[Any] | None = None
+        self.interrupts: list[Interrupt] = []
+
+    def interrupt(self, exception: BaseException, base: int = 0) -> Interrupt:
+        """See `Interruptible`; also from a signal handler."""
+        interrupt = Interrupt(exception, base)
+        self.interrupts.append(interrupt)
+        if self.awaited is not None:
+            self.awaited.cancel()
+        return interrupt
+
+    def withdraw(self, interrupt: Interrupt) -> None:
+        """See `Interruptible`."""
+        if interrupt in self.interrupts:
+            self.interrupts.remove(interrupt)
+
+    def cancellations(self) -> int:
+        """See `Interruptible`."""
+        return 0
+
+    def exchange(self, error: CancelledError) -> BaseException:
+        """Return what a `CancelledError` that came out of an awaitable stands for."""
+        return self.interrupts.pop(0).exception if self.interrupts else error

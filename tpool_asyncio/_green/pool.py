@@ -1,0 +1,273 @@
+"""The pool as synchronous code holds it: the calls of `tpool_asyncio._loop.pool`, which wait for their outcomes."""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+from greenlet import getcurrent
+
+from tpool_asyncio._green.driven import Driven
+from tpool_asyncio._green.green_call import call_and_park
+from tpool_asyncio._green.waiting import await_, current_driven, script_hub, wait
+from tpool_asyncio._loop.loop_job import presentable
+from tpool_asyncio._pool.refusal import close_unused
+from tpool_asyncio._loop.option_call import Limiter
+from tpool_asyncio._loop.options import OnCancel
+from tpool_asyncio._loop.options import Options as AsyncOptions
+from tpool_asyncio._loop.pool import Pool as AsyncPool
+from tpool_asyncio._pool.default import DEFAULT_SIZE
+from tpool_asyncio._pool.inline import InlineJob
+from tpool_asyncio._pool.statistics import Statistics
+from tpool_asyncio._pool.thread_pool import current_worker
+
+__all__ = ["Options", "Pool", "handle_on"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_REMEDY = "use 'from tpool_asyncio import tpool' and 'await tpool.execute(...)'"
+
+
+class Options:
+    """What `Pool.options` returns: a reusable handle on a pool, with options for each call made through it.
+
+    .. versionadded:: 0.1.0
+    """
+
+    __slots__ = ("_options", "_pool")
+
+    def __init__(self, pool: "Pool", options: AsyncOptions) -> None:
+        self._pool = pool
+        self._options = options
+
+    def execute(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``fn(*args, **kwargs)`` in a thread of the pool, with the options of this handle, and wait for it.
+
+        Everything said of `Pool.execute` holds, and besides:
+
+        Raises:
+            TimeoutError: The call did not end within ``timeout``, or had not started within ``queue_timeout``.
+            RuntimeError: The handle has a limiter, which serves another event loop already.
+
+        .. versionadded:: 0.1.0
+        """
+        return _execute(self._pool._pool, self._options, fn, args, kwargs)
+
+
+class Pool:
+    """A pool of native threads of its own, for calls that should not share the default one.
+
+    Any number of hubs, loops and threads may use one pool. Its threads start on demand and are daemon threads.
+    ``with Pool(...)`` runs `killall` at the end, without a time limit; a pool that is dropped without it lets its calls
+    run to their end and then ends its threads.
+
+    Args:
+        size: How many calls may run at once, a whole number of 1 or more. With 0 calls run in, and block, the thread
+            that makes them, and the first one gives a `RuntimeWarning`.
+        name: What its threads are called, followed by a number.
+        idle_timeout: Seconds after which a thread that has nothing to do ends, None for never.
+        exit_grace: Seconds that calls may go on at the exit of the interpreter, None for as long as they take. When
+            they are over, one `RuntimeWarning` names the calls that still run, and exit goes on.
+
+    Raises:
+        ValueError: ``size`` is negative or no whole number, or a time is negative.
+        TypeError: ``name`` is no string, or a time is no number.
+
+    .. versionadded:: 0.1.0
+    """
+
+    __slots__ = ("__weakref__", "_pool")
+
+    def __init__(
+        self,
+        size: int = DEFAULT_SIZE,
+        *,
+        name: str = "tpool",
+        idle_timeout: float | None = None,
+        exit_grace: float | None = 5.0,
+    ) -> None:
+        self._pool = AsyncPool(size, name=name, idle_timeout=idle_timeout, exit_grace=exit_grace)
+
+    def execute(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``fn(*args, **kwargs)`` in a thread of the pool, and wait for it. Only the calling green thread waits.
+
+        Calls start in the order in which they were made, over all threads. ``fn`` sees a copy of the caller's context
+        variables. A call made from a thread of the same pool runs in place, so that nested calls cannot exhaust the
+        pool. In a script, the hub runs its loop until the call is over, and other green threads go on meanwhile.
+
+        Args:
+            fn: What to call. All positional and keyword arguments that follow are its own; see `options` for what
+                can be said about the call itself.
+
+        Returns:
+            What ``fn`` returns.
+
+        Raises:
+            TypeError: ``fn`` is not callable.
+            RuntimeError: This is plain async code, which awaits `tpool_asyncio.tpool.execute`; or the interpreter is
+                exiting.
+            ValueError: The environment variable ``EVENTLET_THREADPOOL_SIZE`` is no valid size (default pool only).
+            BaseException: Whatever ``fn`` raises, as the same object. A `StopIteration` or `asyncio.CancelledError`
+                comes as the cause of a `RuntimeError`.
+
+        Cancellation: A `Timeout`, `kill`, or the cancellation of the task ends the waiting. A call that is queued is
+        dropped; it never runs. A call that runs cannot be stopped: it is abandoned, its outcome is dropped (an
+        exception is logged), and it can ask `from_thread.check_cancelled`.
+
+        May be called in any thread, in green threads and scripts.
+
+        .. versionadded:: 0.1.0
+        """
+        driven = getcurrent()
+        if isinstance(driven, Driven) and not driven._interrupts:
+            return call_and_park(self._pool._core, driven, fn, args, kwargs)  # type: ignore[no-any-return]
+        return _execute(self._pool, self._pool, fn, args, kwargs)
+
+    def options(
+        self,
+        *,
+        timeout: float | None = None,
+        queue_timeout: float | None = None,
+        on_cancel: OnCancel = "abandon",
+        limiter: Limiter | None = None,
+        context: Context | None = None,
+        name: str | None = None,
+    ) -> Options:
+        """Return a handle whose ``execute`` makes calls with these options. It is cheap and can be kept.
+
+        Args:
+            timeout: Seconds for queueing and running together; when they are over, the caller gets a `TimeoutError`
+                and the call is dropped or abandoned. None for no limit. A call made in place is not limited.
+            queue_timeout: Seconds in which the call must have started, or else it is dropped and the caller gets a
+                `TimeoutError`. None for no limit.
+            on_cancel: What becomes of a running call whose caller is interrupted or whose ``timeout`` is over:
+                ``"abandon"`` lets the caller go on at once, ``"wait"`` makes it wait until the call has ended.
+            limiter: An `anyio.CapacityLimiter` that admits the calls, in the order in which they were made. Its token
+                is held until the thread has really ended the call, also when the call has been abandoned. It serves the
+                calls of one event loop only; each loop needs a handle with its own.
+            context: The `contextvars.Context` in which the function runs, in place of a copy of the caller's. As
+                always with contexts, only one call at a time can run in it.
+            name: What messages, `StillRunningError` and the warning at exit call it; else the function's name.
+
+        Raises:
+            TypeError: An option does not exist or has the wrong type.
+            ValueError: A time is negative, or ``on_cancel`` has another value.
+
+        May be called from any thread.
+
+        .. versionadded:: 0.1.0
+        """
+        options = self._pool.options(
+            timeout=timeout,
+            queue_timeout=queue_timeout,
+            on_cancel=on_cancel,
+            limiter=limiter,
+            context=context,
+            name=name,
+        )
+        return Options(self, options)
+
+    def killall(self, timeout: float | None = None) -> None:
+        """Take everything that is queued and running to its end, and the threads to theirs.
+
+        Nothing is cancelled. Other green threads go on meanwhile. Calls made from now on are not part of it: they get
+        new threads. Several threads, loops and green threads may do this at once. From inside a call of this pool it
+        waits for all others.
+
+        Args:
+            timeout: Seconds to wait, None for as long as it takes.
+
+        Raises:
+            StillRunningError: The time is over. The error names each call that still runs, with its stack. The
+                threads are detached: the pool neither counts them nor waits for them any more, and outcomes still
+                arrive.
+            RuntimeError: This is plain async code, which awaits `tpool_asyncio.tpool.killall`.
+            TypeError: ``timeout`` is no number.
+            ValueError: ``timeout`` is negative.
+
+        Cancellation: Only the waiting ends; the threads still end as soon as they can.
+
+        May be called in any thread, in green threads and scripts.
+
+        .. versionadded:: 0.1.0
+        """
+        await_(self._pool.killall(timeout))
+
+    def resize(self, size: int) -> None:
+        """Change how many calls may run at once, at once in both directions.
+
+        Surplus threads leave when they have finished the call they run.
+
+        Args:
+            size: A whole number of 1 or more, or 0 as for the constructor.
+
+        Raises:
+            ValueError: ``size`` is negative or no whole number; the pool stays as it was.
+
+        May be called from any thread.
+
+        .. versionadded:: 0.1.0
+        """
+        self._pool.resize(size)
+
+    def statistics(self) -> Statistics:
+        """Return a snapshot of the pool, frozen. May be called from any thread.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._pool.statistics()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.killall()
+
+    def __repr__(self) -> str:
+        return repr(self._pool)
+
+
+def handle_on(pool: AsyncPool) -> Pool:
+    """Make a handle on a pool that exists already."""
+    handle = Pool.__new__(Pool)
+    handle._pool = pool
+    return handle
+
+
+def _execute(
+    pool: AsyncPool,
+    way: AsyncPool | AsyncOptions,
+    fn: Callable[..., T],
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+) -> T:
+    """Make a call from wherever this is, and wait for it."""
+    driven = current_driven()
+    if driven is not None:
+        return wait(way.execute_on(asyncio.get_running_loop(), fn, args, kwargs))
+    worker = current_worker()
+    if worker is not None and worker.crew.pool is pool._core and asyncio._get_running_loop() is None:
+        job = way.execute_inline(worker, fn, args, kwargs)
+        if job is not None:
+            return _outcome(job)
+    try:
+        hub = script_hub(_REMEDY)
+    except RuntimeError:
+        close_unused(fn)
+        raise
+    return hub.run(way.execute_on(hub.loop, fn, args, kwargs))
+
+
+def _outcome(job: InlineJob) -> Any:
+    error, name, value = job.error, job.name, job.value
+    del job
+    if error is None:
+        return value
+    try:
+        raise presentable(error, name)
+    finally:
+        del error  # or else its traceback and this frame would hold each other

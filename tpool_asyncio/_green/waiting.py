@@ -1,0 +1,213 @@
+"""How synchronous code waits: the one place that switches out of a green thread.
+
+There are three places to wait from.
+
+1. **In a green thread.** Switch to its driver, which hands what is awaited to the task. Code in a plain greenlet of
+   somebody else's making, inside a green thread, waits in the green thread's place.
+2. **In a script**, where no loop runs: the hub runs its loop until the wait is over.
+3. **Anywhere else a loop runs**, that is in plain async code or a callback: nothing can wait there, which is an error.
+
+In a child that was forked in a green thread, that green thread counts as a script: its loop is the parent's.
+"""
+
+import asyncio
+import inspect
+from asyncio import CancelledError
+from collections.abc import Awaitable, Coroutine
+from contextvars import Context, ContextVar, copy_context
+from types import CoroutineType
+from typing import Any, NoReturn, TypeVar
+
+from greenlet import getcurrent, greenlet
+
+from tpool_asyncio._green.current import get_hub
+from tpool_asyncio._green.driven import Driven
+from tpool_asyncio._green.hub import Hub
+from tpool_asyncio._green.interrupts import Interruptible
+from tpool_asyncio._pool.refusal import close_unused
+
+__all__ = ["await_", "current_driven", "interruptible", "script_hub", "wait"]
+
+T = TypeVar("T")
+
+def wait(future: "asyncio.Future[T]") -> T:
+    """Wait for a future of this thread's loop, and return or raise its outcome. On the fast path of every call."""
+    driven = getcurrent()
+    failure: BaseException | None = None
+    try:
+        if not isinstance(driven, Driven) or driven._interrupts:
+            return _wait_elsewhere(future)
+        try:
+            for wanted in future.__await__():
+                driven.parent.switch(wanted)  # type: ignore[union-attr]
+        except CancelledError as error:
+            failure = driven.exchange(error)
+            raise failure from None
+        return future.result()
+    finally:
+        del future, driven, failure  # an error's traceback leads to this frame, and must not lead back to the error
+
+
+def _wait_elsewhere(future: "asyncio.Future[T]") -> T:
+    driven = current_driven()
+    if driven is None:
+        return script_hub().run(future)
+    if driven._interrupts:
+        future.cancel()
+    return _await_in(driven, _coroutine_of(future))
+
+
+def await_(awaitable: Awaitable[T]) -> T:
+    """Wait for an awaitable from synchronous code. Only the calling green thread waits; the event loop goes on.
+
+    In a green thread, the awaitable runs as a part of its task: `asyncio.current_task`, context variables,
+    cancellation, `asyncio.timeout` and the cancel scopes of anyio work through it, to any depth. In a script, where no
+    loop runs, the hub of the thread runs its loop until the awaitable is done; context variables that it sets are set
+    afterwards.
+
+    Args:
+        awaitable: A coroutine, future, task, or any other object that ``await`` takes.
+
+    Returns:
+        What the awaitable returns.
+
+    Raises:
+        RuntimeError: This is plain async code, which has to use ``await``; the coroutine is closed.
+        TypeError: It is not awaitable.
+        BaseException: Whatever the awaitable raises, as the same object.
+
+    Cancellation: When the task of the green thread is cancelled, so is the awaitable; see it as an ``await``. A
+    `Timeout` and `kill` cancel the awaitable too, and are raised when it has ended.
+
+    May be called in any thread, in green threads and scripts.
+
+    .. versionadded:: 0.1.0
+    """
+    if asyncio.isfuture(awaitable):
+        return wait(awaitable)
+    steps = _steps(awaitable)
+    driven = getcurrent()
+    if isinstance(driven, Driven) and not driven._interrupts:
+        return _await_in(driven, steps)
+    enclosing = current_driven()
+    if enclosing is not None:
+        return _await_in(enclosing, steps)
+    try:
+        hub = script_hub()
+    except RuntimeError:
+        steps.close()
+        close_unused(awaitable)
+        raise
+    return _await_in_script(hub, steps)
+
+
+def _steps(awaitable: Awaitable[T]) -> Coroutine[Any, Any, T]:
+    """Return a coroutine that does what ``await`` would."""
+    if isinstance(awaitable, CoroutineType):
+        return awaitable
+    if not inspect.isawaitable(awaitable):
+        called = "; call it: await_(function(...))" if inspect.iscoroutinefunction(awaitable) else ""
+        raise TypeError(f"await_ takes what can be awaited, such as a coroutine or a future, not {awaitable!r}{called}")
+    return _coroutine_of(awaitable)
+
+
+async def _coroutine_of(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+def _await_in(driven: Driven, steps: Coroutine[Any, Any, T]) -> T:
+    """Drive a coroutine in a green thread: hand what it yields to the task, and what the task sends or throws to it."""
+    if driven._interrupts:
+        steps.close()
+        _raise_interrupt(driven)
+    inner = None if (current := getcurrent()) is driven else current
+    failure: BaseException
+    try:
+        wanted = steps.send(None)
+        while True:
+            driven._inner = inner
+            try:
+                reply = driven.parent.switch(wanted)  # type: ignore[union-attr]
+            except BaseException as error:
+                wanted = steps.throw(error)
+            else:
+                wanted = steps.send(reply)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    except CancelledError as error:
+        failure = driven.exchange(error)
+    finally:
+        driven._inner = None
+        del current, inner
+    try:
+        raise failure
+    finally:
+        del failure, driven
+
+
+def _raise_interrupt(driven: Driven) -> NoReturn:
+    """Raise an interrupt that came while the green thread ran, or that what it awaited has swallowed."""
+    try:
+        driven.parent.switch(None)  # type: ignore[union-attr]  # so that the task throws what it has to throw
+    except CancelledError as error:
+        failure = driven.exchange(error)
+    else:
+        failure = driven.exchange(CancelledError())
+    try:
+        raise failure
+    finally:
+        del failure, driven
+
+
+def _await_in_script(hub: Hub, steps: Coroutine[Any, Any, T]) -> T:
+    context = copy_context()
+    try:
+        task = hub.loop.create_task(steps, context=context)
+    except BaseException:
+        steps.close()
+        raise
+    try:
+        return hub.run(task)
+    finally:
+        del task
+        _carry_back(context)
+
+
+def _carry_back(context: Context) -> None:
+    """Set the context variables that have been set in a copy of this context."""
+    variable: ContextVar[Any]
+    for variable, value in context.items():
+        if variable.get(_UNSET) is not value:
+            variable.set(value)
+
+
+_UNSET: Any = object()
+
+
+def current_driven() -> Driven | None:
+    """Return the green thread that this code runs in, be it inside a plain greenlet; None outside of green threads."""
+    current: greenlet | None = getcurrent()
+    while current is not None:
+        if isinstance(current, Driven) and not current._hub.forked:
+            return current
+        current = current.parent
+    return None
+
+
+def script_hub(remedy: str = "use await") -> Hub:
+    """Return the hub of a script; raise a `RuntimeError` if this is async code."""
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError(
+            "synchronous code cannot wait here: it was called by async code or by a callback, whose event loop would"
+            f" stand still; {remedy}, or call the synchronous code in a green thread: await green.run(function, ...)"
+        )
+    return get_hub()
+
+
+def interruptible() -> tuple[Interruptible, Hub]:
+    """Return what waits when this code waits, and its hub; raise a `RuntimeError` if this is async code."""
+    driven = current_driven()
+    if driven is not None:
+        return driven, driven._hub
+    hub = script_hub()
+    return hub.script, hub

@@ -1,0 +1,83 @@
+"""A job whose outcome goes to a loop, whatever waits for it there."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from tpool_asyncio._loop.mailbox import Mailbox
+from tpool_asyncio._pool.job import Job
+
+if TYPE_CHECKING:
+    import weakref
+    from collections.abc import Callable
+
+__all__ = ["LoopJob", "presentable"]
+
+
+class LoopJob(Job):
+    """What all jobs have in common that are made in the thread of a loop.
+
+    Whoever makes one stores all attributes but `value`, `culprit` and `errands`.
+    """
+
+    if not TYPE_CHECKING:
+        __slots__ = ()
+
+    mailbox: Mailbox
+
+    errands: "weakref.WeakSet[asyncio.Task[Any]]"
+    """The tasks started on the loop by `from_thread.run`; stored with the first."""
+
+    if TYPE_CHECKING:
+
+        def get_loop(self) -> asyncio.AbstractEventLoop:
+            """Return the loop. Any thread."""
+
+    def settle(self) -> None:
+        """Pass the outcome on to whoever waits. In the thread of the loop; a second time does no harm."""
+        raise NotImplementedError
+
+    def withdraw(self) -> bool:
+        """Take the call out of the queue; return False if it runs already, or has run."""
+        if not self.drop():
+            return False
+        self.mailbox.pool.dropped()
+        return True
+
+    def stop_errands(self) -> None:
+        """Cancel what the running call waits for in the loop."""
+        for task in list(getattr(self, "errands", ())):
+            task.cancel()
+
+    def deliver(self) -> "Callable[[], None] | None":
+        """Put the outcome into the mailbox. In the thread that ran the job."""
+        mailbox = self.mailbox
+        mailbox.outcomes.append(self)
+        return mailbox.schedule if mailbox.scheduled.acquire(False) else None
+
+    def disown(self) -> None:  # pragma: no cover - only ever called in a fork that ends before its coverage is saved
+        self.mailbox = Mailbox(self.mailbox.pool, self.get_loop())
+        self.mailbox.scheduled.acquire()  # so nobody ever drains it
+
+    def drop_outcome(self) -> None:
+        """Let go of an outcome that comes too late, but not of an error without a word."""
+        error, self.error, self.value = self.error, None, None
+        if error is not None and not isinstance(error, asyncio.CancelledError):
+            self.get_loop().call_exception_handler(
+                {
+                    "message": f"{self.name} raised an exception after its caller had stopped waiting for it",
+                    "exception": error,
+                    "future" if isinstance(self, asyncio.Future) else "call": self,
+                }
+            )
+
+
+def presentable(error: BaseException, name: str) -> BaseException:
+    """Return the error as a coroutine can receive it.
+
+    A `StopIteration` would end the coroutine that awaits, and a `CancelledError` would make it look cancelled.
+    """
+    if isinstance(error, (StopIteration, asyncio.CancelledError)):
+        wrapped = RuntimeError(f"{name} raised {type(error).__name__}, which a call cannot hand on as it is")
+        wrapped.__cause__ = error
+        return wrapped
+    return error
