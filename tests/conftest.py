@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.plain_job import end
-from tpool_asyncio import tpool
+from tpool_asyncio import hubs, tpool
 from tpool_asyncio._pool.default import DEFAULT_SIZE, shared_pool
 from tpool_asyncio._pool.thread_pool import ThreadPool
 
@@ -61,6 +61,17 @@ async def loop_errors() -> AsyncIterator[LoopErrors]:
     errors = LoopErrors()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     yield errors
+
+
+@pytest.fixture
+def script() -> Iterator[hubs.Hub]:
+    """The hub of a script, in a thread without a loop; at its end no green thread is left, and its loop is closed."""
+    hub = hubs.get_hub()
+    assert not hub._started, "an earlier test has left its hub"
+    yield hub
+    left = hub.green_threads
+    hub.close()
+    assert not left
 
 
 @pytest.fixture

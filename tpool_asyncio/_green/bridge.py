@@ -3,7 +3,16 @@
 import asyncio
 import functools
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+)
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -66,9 +75,9 @@ def async_(fn: Callable[P, T], /) -> Callable[P, Coroutine[Any, Any, T]]:
 
     .. versionadded:: 0.1.0
     """
-    if not callable(fn) or inspect.iscoroutinefunction(fn):
+    if inspect.iscoroutinefunction(fn) or not callable(fn):
         close_unused(fn)
-        raise TypeError(f"async_ takes a synchronous function, not {fn!r}; a coroutine function can be awaited as it is")
+        raise TypeError(f"async_ takes a synchronous function, not {fn!r}; async code can be awaited as it is")
 
     @functools.wraps(fn)
     async def waiting(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -101,7 +110,9 @@ def sync(fn: Callable[P, Awaitable[T]], /) -> Callable[P, T]:
     return waiting
 
 
-async def aiter(fn: Callable[P, Iterable[T]], /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, None]:
+async def aiter(  # noqa: A001 - it is used as green.aiter
+    fn: Callable[P, Iterable[T]], /, *args: P.args, **kwargs: P.kwargs
+) -> AsyncGenerator[T, None]:
     """Iterate in async code over a synchronous generator that waits inside: ``async for item in green.aiter(fn, ...)``.
 
     Args:
@@ -200,5 +211,5 @@ class _With(Generic[T]):
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> bool | None:
-        return await_(type(self._manager).__aexit__(self._manager, exc_type, exc, tb))
+    ) -> bool:
+        return bool(await_(type(self._manager).__aexit__(self._manager, exc_type, exc, tb)))

@@ -17,20 +17,17 @@ import sys
 import threading
 import weakref
 from asyncio import CancelledError
-from collections.abc import Callable
 from typing import Any
 
 from greenlet import getcurrent, greenlet
 
 from tpool_asyncio._green.driven import Driven
-from tpool_asyncio._green.hub import Hub
+from tpool_asyncio._green.hub import Hub, LoopFactory
 from tpool_asyncio._green.interrupts import Interrupt
 
 __all__ = ["get_hub", "use_hub"]
 
 _logger = logging.getLogger("tpool_asyncio")
-
-LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 class _ThreadHubs:
@@ -45,14 +42,13 @@ class _ThreadHubs:
     def find(self, running: asyncio.AbstractEventLoop | None) -> Hub:
         """Return the hub over this loop, or the one that has its own if no loop runs; make it if there is none."""
         own = self.own
-        loop = None if own is None else own._loop()
         if running is None:
-            if own is None or (loop is not None and loop.is_closed()):
+            if own is None or own._closed:
                 if own is not None:
-                    own.end_without_loop()
+                    own._end_without_loop()
                 own = self.own = Hub(None, self.factory)
             return own
-        if own is not None and loop is running:
+        if own is not None and own._loop() is running:
             return own
         hub = self.others.get(running)
         if hub is None:
@@ -64,7 +60,7 @@ class _ThreadHubs:
         """End what closed loops have left; the green threads there keep their loops from being collected."""
         for loop, hub in list(self.others.items()):
             if loop.is_closed():
-                hub.end_without_loop()
+                hub._end_without_loop()
                 self.others.pop(loop, None)
 
     def end(self) -> None:
@@ -80,15 +76,15 @@ class _ThreadHubs:
             except Exception:
                 _logger.exception("a hub could not be closed at the end of its thread")
 
-    def abandon_in_child(self) -> None:
+    def _abandon_in_child(self) -> None:
         """Keep everything as it is, since it is the parent's."""
         for hub in [*self.others.values(), *([] if self.own is None else [self.own])]:
-            hub.abandon_in_child()
+            hub._abandon_in_child()
         self.own = None
 
     def __del__(self) -> None:
         if self.process != os.getpid():  # a thread of the parent, of which this fork has the remains
-            self.abandon_in_child()
+            self._abandon_in_child()
         else:
             self.end()
 
@@ -146,10 +142,10 @@ def use_hub(hub: "asyncio.AbstractEventLoop | LoopFactory | str | None" = None) 
     """
     factory = _factory(hub)
     hubs = _thread_hubs()
-    if hubs.own is not None and hubs.own.started:
-        if not hubs.own.loop.is_closed():
+    if hubs.own is not None and hubs.own._started:
+        if not hubs.own._closed:
             raise RuntimeError("the hub of this thread has been started; call get_hub().close() before use_hub()")
-        hubs.own.end_without_loop()
+        hubs.own._end_without_loop()
     hubs.own = None
     _local.hub = None
     hubs.factory = factory
@@ -171,7 +167,9 @@ def _factory(hub: Any) -> LoopFactory:
 
 def _named_factory(name: str) -> LoopFactory:
     if name == "asyncio":
-        return asyncio.ProactorEventLoop if sys.platform == "win32" else asyncio.SelectorEventLoop
+        if sys.platform == "win32":
+            return asyncio.ProactorEventLoop
+        return asyncio.SelectorEventLoop
     if name == "uvloop":
         try:
             import uvloop
@@ -192,13 +190,13 @@ def _after_fork_in_child() -> None:
     while here is not None:
         if isinstance(here, Driven):
             # Its driver would run the parent's loop. With an interrupt it does not take the fast path to it.
-            here._hub.forked = True
+            here._hub._forked = True
             here._interrupts = (Interrupt(CancelledError(), 0),)
         here = here.parent
     hubs = _local.hubs
     _local.hub = _local.hubs = None
     if hubs is not None:
-        hubs.abandon_in_child()
+        hubs._abandon_in_child()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - the suite runs where processes fork

@@ -112,12 +112,14 @@ class Driven(greenlet):
             # Without this frame the traceback starts in the user's code, and does not lead back to this greenlet.
             self._error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
         self._over = True
+        del fn, args, kwargs  # an error keeps this frame too
         self._ended()
+        del self
 
     def _ended(self) -> None:
         """Do what is to be done when the outcome is there. In the greenlet, which may wait."""
 
-    def interrupt(self, exception: BaseException, base: int = 0) -> Interrupt:
+    def _interrupt(self, exception: BaseException, base: int = 0) -> Interrupt:
         """See `Interruptible`."""
         interrupt = Interrupt(exception, base)
         if not self._over:
@@ -126,19 +128,19 @@ class Driven(greenlet):
             self._task.cancel()
         return interrupt
 
-    def withdraw(self, interrupt: Interrupt) -> None:
+    def _withdraw(self, interrupt: Interrupt) -> None:
         """See `Interruptible`."""
         if interrupt in self._interrupts:
             assert self._task is not None
             self._interrupts = tuple(other for other in self._interrupts if other is not interrupt)
             self._task.uncancel()
 
-    def cancellations(self) -> int:
+    def _cancellations(self) -> int:
         """See `Interruptible`."""
         assert self._task is not None
         return self._task.cancelling()
 
-    def exchange(self, error: CancelledError) -> BaseException:
+    def _exchange(self, error: CancelledError) -> BaseException:
         """Return what a `CancelledError` that came out of an awaitable stands for, in this green thread."""
         if not self._interrupts:
             return error
@@ -160,7 +162,8 @@ def drive(driven: Driven) -> Generator[Any, Any, Any]:
         yield  # an eager task runs before whoever starts it knows of it
     driven.parent = getcurrent()
     wanted = driven.switch()
-    failure: BaseException | None
+    target: greenlet = driven
+    failure: BaseException | None = None
     while not driven.dead:
         try:
             yield wanted
@@ -190,21 +193,20 @@ def drive(driven: Driven) -> Generator[Any, Any, Any]:
         else:
             wanted = target.throw(failure)
             if not driven.dead:
-                driven._hub.went_on(driven)
+                driven._hub._went_on(driven)
     driven._parking = None
     for interrupt in driven._interrupts:
-        driven.withdraw(interrupt)
+        driven._withdraw(interrupt)
     value, outcome = driven._value, driven._error
     try:
         if outcome is not None:
             raise outcome
         return value
     finally:
-        target = here = strayed = None
-        del driven, outcome, failure  # or else the traceback of the error would lead back to it
+        del driven, outcome, failure, target  # or else the traceback of the error would lead back to it
 
 
-def resume(driven: Driven, parking: "asyncio.Future[None]") -> None:
+def resume(driven: Driven, parking: Parking, loop: asyncio.AbstractEventLoop) -> None:
     """Run a greenlet whose task waits for ``parking``, without waking the task. In a callback of the loop.
 
     The greenlet cannot tell the difference: the task is the current one while it runs. When it waits for the same
@@ -215,7 +217,6 @@ def resume(driven: Driven, parking: "asyncio.Future[None]") -> None:
     assert task is not None
     if driven.parent is not (here := getcurrent()):
         driven.parent = here
-    loop = task.get_loop()
     asyncio._enter_task(loop, task)
     try:
         wanted = driven.switch()

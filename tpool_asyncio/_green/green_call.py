@@ -65,7 +65,7 @@ class GreenCall(LoopJob):
             parking = driven._parking
             assert parking is not None
             parking.call = None
-            resume(driven, parking)
+            resume(driven, parking, self.loop)
 
 
 def call_and_park(
@@ -89,11 +89,11 @@ def call_and_park(
     call.args = args
     call.kwargs = kwargs or None
     call.context = copy_context() or None
+    submit(call)
     parking = driven._parking
     if parking is None or parking.done():
         parking = driven._parking = Parking(loop=loop)
         parking._asyncio_future_blocking = True  # as its iterator would, for the task that it is yielded to
-    submit(call)
     parking.call = call
     try:
         driven.parent.switch(parking)  # type: ignore[union-attr]
@@ -101,7 +101,7 @@ def call_and_park(
             return call.value
         raise presentable(call.error, call.name)
     except CancelledError as error:
-        raise driven.exchange(error) from None
+        raise driven._exchange(error) from None
     finally:
         if call.driven is not None:  # thrown out of the waiting by other means
             parking.call = None

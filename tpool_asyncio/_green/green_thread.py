@@ -79,7 +79,7 @@ class GreenThread(Driven, Generic[T]):
         """See to what has not been seen to in the greenlet. In a callback of the loop."""
         if not self._over:  # ended before its first step, or given up
             self._over = True
-            self._error = CancelledError() if self._given_up else self.exchange(CancelledError())
+            self._error = CancelledError() if self._given_up else self._exchange(CancelledError())
             self._fn, self._args, self._kwargs = None, (), {}
             if not self:
                 self.throw(GreenletExit)  # which makes it dead
@@ -128,17 +128,29 @@ class GreenThread(Driven, Generic[T]):
         """
         if (waiter := self._waiter()) is not None:
             wait(waiter)
-        return _deliver(*self._outcome())
+        value, error = self._outcome()
+        del self, waiter  # the traceback of an error leads to this frame, which must not lead back to the error
+        if error is None:
+            return value
+        try:
+            raise error
+        finally:
+            del error
 
     def __await__(self) -> Generator[Any, None, T]:
         if (waiter := self._waiter()) is not None:
             yield from waiter
-        outcome = self._outcome()
-        del self
-        return _deliver(*outcome)
+        value, error = self._outcome()
+        del self, waiter
+        if error is None:
+            return value
+        try:
+            raise error
+        finally:
+            del error
 
     def _waiter(self) -> "asyncio.Future[None] | None":
-        self._hub.check_thread(f"green thread {self.name}")
+        self._hub._check_thread(f"green thread {self.name}")
         if self._over:
             return None
         loop = self._hub.loop
@@ -175,14 +187,14 @@ class GreenThread(Driven, Generic[T]):
         .. versionadded:: 0.1.0
         """
         error = kill_error(throw_args)
-        self._hub.check_thread(f"green thread {self.name}")
+        self._hub._check_thread(f"green thread {self.name}")
         if self._over:
             return
         current = current_driven()
         if current is self:
             raise error
         self._ensure_task()
-        self.interrupt(error)
+        self._interrupt(error)
         if current is not None or asyncio._get_running_loop() is None:
             await_(asyncio.sleep(0))
 
@@ -200,7 +212,7 @@ class GreenThread(Driven, Generic[T]):
 
         .. versionadded:: 0.1.0
         """
-        self._hub.check_thread(f"green thread {self.name}")
+        self._hub._check_thread(f"green thread {self.name}")
         if not self:
             self.kill(*throw_args)
 
@@ -223,7 +235,7 @@ class GreenThread(Driven, Generic[T]):
         """
         if not callable(fn):
             raise TypeError(f"link takes a function to call, not {fn!r}")
-        self._hub.check_thread(f"green thread {self.name}")
+        self._hub._check_thread(f"green thread {self.name}")
         link = (fn, args, kwargs)
         if self._over:
             self._follow(link)
@@ -245,7 +257,7 @@ class GreenThread(Driven, Generic[T]):
 
         .. versionadded:: 0.1.0
         """
-        self._hub.check_thread(f"green thread {self.name}")
+        self._hub._check_thread(f"green thread {self.name}")
         link = (fn, args, kwargs)
         if not self._links or link not in self._links:
             return False
@@ -263,15 +275,6 @@ async def _live(steps: Awaitable[T]) -> T:
         return await steps
     except GreenletExit:
         raise CancelledError("killed") from None
-
-
-def _deliver(value: T, error: BaseException | None) -> T:
-    if error is None:
-        return value
-    try:
-        raise error
-    finally:
-        del error
 
 
 def kill_error(throw_args: tuple[Any, ...]) -> BaseException:

@@ -1,8 +1,8 @@
 """The hub: what one thread has of green threads, over one event loop.
 
-There are two kinds. One is made over a loop that somebody else runs, such as `asyncio.run`, and then keeps its hands off
-it. The other has a loop of its own, for threads in which none runs: a **script** that waits has its hub run the loop
-until the wait is over. All of a hub belongs to its thread.
+There are two kinds. One is made over a loop that somebody else runs, such as `asyncio.run`, and keeps its hands off it.
+The other has a loop of its own, for threads in which none runs: a **script** that waits has its hub run the loop until
+the wait is over. All of a hub belongs to its thread.
 
 How green threads end
     - One by one, when their functions end.
@@ -17,25 +17,33 @@ How green threads end
 """
 
 import asyncio
-import signal
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from _signal import (  # type: ignore[import-not-found]  # the wrappers in `signal` would cost 8 µs a wait
+    SIGINT,
+    default_int_handler,
+    getsignal,
+    signal,
+)
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from greenlet import GreenletExit, getcurrent
+from greenlet import GreenletExit
 
 from tpool_asyncio._green.driven import Driven, finish_at_once
-from tpool_asyncio._green.interrupts import ScriptWait
+from tpool_asyncio._green.interrupts import Awaited, ScriptWait
 
 if TYPE_CHECKING:
     from tpool_asyncio._green.green_thread import GreenThread
 
-__all__ = ["GRACE", "Hub"]
+__all__ = ["GRACE", "Hub", "LoopFactory"]
 
 T = TypeVar("T")
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+_MAIN_THREAD = threading.main_thread().ident
 
 GRACE = 5.0
 """Seconds that green threads have to end after they have been told to."""
@@ -55,17 +63,18 @@ class Hub:
     .. versionadded:: 0.1.0
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop | None, factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None, factory: LoopFactory) -> None:
         self.thread = threading.current_thread()
         self.grace: float | None = GRACE
-        self.script = ScriptWait()
+        self._script = ScriptWait()
         self._owner = threading.get_ident()
         self._runner = asyncio.Runner(loop_factory=factory) if loop is None else None
+        self._runner_closed = False
         self._loop: Callable[[], asyncio.AbstractEventLoop | None] = _no_loop if loop is None else weakref.ref(loop)
-        self._greens: set[GreenThread] = set()
+        self._greens: set[GreenThread[Any]] = set()
         self._watch: asyncio.TimerHandle | None = None
-        self.watched: set[Hashable] = set()  # what `trampoline` waits for
-        self.forked = False  # this process is a fork, and what this hub runs is the parent's
+        self._watched: set[Hashable] = set()  # what `trampoline` waits for
+        self._forked = False  # this process is a fork, and what this hub runs is the parent's
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -85,19 +94,25 @@ class Hub:
         return loop
 
     @property
-    def started(self) -> bool:
+    def _started(self) -> bool:
         """Whether the loop is there. Looking at this does not make it."""
         return self._loop() is not None
 
     @property
-    def green_threads(self) -> "frozenset[GreenThread]":
+    def _closed(self) -> bool:
+        """Whether the hub is of no use any more. One that has not been started is."""
+        loop = self._loop()
+        return self._runner_closed if loop is None else loop.is_closed()
+
+    @property
+    def green_threads(self) -> "frozenset[GreenThread[Any]]":
         """A snapshot of the green threads that have not ended. To be looked at in the hub's thread.
 
         .. versionadded:: 0.1.0
         """
         return frozenset(green for green in self._greens if not green._over)
 
-    def check_thread(self, what: str) -> None:
+    def _check_thread(self, what: str) -> None:
         """Refuse to be used from another thread; ``what`` is the beginning of the message."""
         if threading.get_ident() != self._owner:
             raise RuntimeError(
@@ -107,64 +122,64 @@ class Hub:
 
     # The waiting of a script
 
-    def run(self, future: "asyncio.Future[T]") -> T:
+    def _run(self, future: "asyncio.Future[T]") -> T:
         """Run the loop until a future is done; return or raise its outcome. Where no loop runs."""
-        script = self.script
-        loop = self.loop
-        script.awaited = future
         future.add_done_callback(self._stop)
         try:
-            if script.interrupts:
-                future.cancel()
-            with self._taking_ctrl_c(loop):
-                while not future.done():
-                    loop.run_forever()
-        except BaseException:  # of a green thread that wants to end the program
-            future.cancel()
-            raise
-        finally:
-            script.awaited = None
-            future.remove_done_callback(self._stop)
-        interrupted: BaseException | None = None
-        try:
-            if script.interrupts:
-                interrupted = script.exchange(asyncio.CancelledError())
-                raise interrupted
+            self._run_until(future)
             return future.result()
         finally:
-            del future, interrupted  # or else an error would lead back to itself
+            future.remove_done_callback(self._stop)
+            del future  # or else its error would lead back to itself
 
     def _stop(self, future: "asyncio.Future[Any]") -> None:
         future.get_loop().stop()
 
-    @contextmanager
-    def _taking_ctrl_c(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-        """Have Ctrl-C end the wait of the script, and not strike in the middle of something else that the loop runs.
+    def _run_until(self, awaited: Awaited) -> None:
+        """Run the loop until something is done that then stops the loop; raise the interrupt if that came before.
 
-        A second Ctrl-C is for something that never gives way, and strikes at once. As `asyncio.Runner` does it.
+        In the main thread, Ctrl-C interrupts the script, and does not strike in the middle of something else that the
+        loop runs. A second Ctrl-C is for something that never gives way, and strikes at once. `asyncio.Runner` does
+        the same.
         """
-        if self._owner != threading.main_thread().ident or signal.getsignal(signal.SIGINT) is not _DEFAULT_HANDLER:
-            yield
-            return
+        script = self._script
+        loop = self.loop
+        script.awaited = awaited
+        takes_ctrl_c = self._owner == _MAIN_THREAD and getsignal(SIGINT) is default_int_handler
+        try:
+            if takes_ctrl_c:
+                takes_ctrl_c = self._take_ctrl_c(loop)
+            if script.interrupts:
+                awaited.cancel()
+            while True:  # for one turn at least, so that green threads get theirs
+                loop.run_forever()
+                if awaited.done():
+                    break
+        except BaseException:  # of a green thread that wants to end the program, or from the second Ctrl-C
+            awaited.cancel()
+            raise
+        finally:
+            script.awaited = None
+            if takes_ctrl_c:
+                signal(SIGINT, default_int_handler)
+        if script.interrupts:
+            raise script._exchange(asyncio.CancelledError())
+
+    def _take_ctrl_c(self, loop: asyncio.AbstractEventLoop) -> bool:
         struck = False
 
         def on_sigint(number: int, frame: Any) -> None:
             nonlocal struck
             if struck:
-                _DEFAULT_HANDLER(number, frame)
+                default_int_handler(number, frame)
             struck = True
-            loop.call_soon_threadsafe(self.script.interrupt, KeyboardInterrupt())
+            loop.call_soon_threadsafe(self._script._interrupt, KeyboardInterrupt())
 
         try:
-            signal.signal(signal.SIGINT, on_sigint)
+            signal(SIGINT, on_sigint)
         except ValueError:  # in a subinterpreter
-            yield
-            return
-        try:
-            yield
-        finally:
-            if signal.getsignal(signal.SIGINT) is on_sigint:
-                signal.signal(signal.SIGINT, _DEFAULT_HANDLER)
+            return False
+        return True
 
     # The end of green threads
 
@@ -187,12 +202,12 @@ class Hub:
 
         .. versionadded:: 0.1.0
         """
-        self.check_thread("this hub")
+        self._check_thread("this hub")
         loop = self._loop()
-        if loop is None or self.forked:
+        if loop is None or self._forked:
             return
         if loop.is_closed():
-            self.end_without_loop()
+            self._end_without_loop()
         elif loop.is_running():
             self._kill_all()
         else:
@@ -201,6 +216,7 @@ class Hub:
                     loop.run_until_complete(self._end_all())
             finally:
                 if self._runner is not None:
+                    self._runner_closed = True
                     self._runner.close()
 
     def _kill_all(self) -> "list[asyncio.Task[Any]]":
@@ -213,7 +229,7 @@ class Hub:
             assert task is not None
             if task is not current and task not in tasks:
                 tasks.append(task)
-                green.interrupt(GreenletExit())
+                green._interrupt(GreenletExit())
         return tasks
 
     async def _end_all(self) -> None:
@@ -224,13 +240,13 @@ class Hub:
             if late:
                 await asyncio.wait(late, timeout=1)
 
-    def end_without_loop(self) -> None:
+    def _end_without_loop(self) -> None:
         """End what a loop that has been closed has left."""
         stuck = [green for green in self._greens if not finish_at_once(green, _loop_closed())]
         self._give_up(stuck)
         self._greens.clear()
 
-    def went_on(self, driven: Driven) -> None:
+    def _went_on(self, driven: Driven) -> None:
         """Note that a green thread has waited again after an exception. See the top of this module."""
         if self._watch is None and self.grace is not None and driven in self._greens:
             assert driven._task is not None
@@ -245,9 +261,9 @@ class Hub:
         if all(task.cancelling() for task in asyncio.all_tasks(self.loop)):
             self._give_up(holding_up)
         else:
-            self.went_on(holding_up[0])
+            self._went_on(holding_up[0])
 
-    def _give_up(self, greens: "list[GreenThread]") -> None:
+    def _give_up(self, greens: "list[GreenThread[Any]]") -> None:
         if not greens:
             return
         for green in greens:
@@ -264,19 +280,17 @@ class Hub:
             stacklevel=2,
         )
 
-    def abandon_in_child(self) -> None:
+    def _abandon_in_child(self) -> None:
         """In a fork: touch nothing any more, for the loop's file descriptors are shared with the parent."""
-        self.forked = True
+        self._forked = True
         _given_up.extend(self._greens)
         _parents.append((self, self._runner, self._loop()))
         self._greens = set()
 
     def __repr__(self) -> str:
-        state = f"loop={self._loop()!r}" if self.started else "not started"
+        state = f"loop={self._loop()!r}" if self._started else "not started"
         return f"<Hub of {self.thread.name!r}, {state}, {len(self.green_threads)} green thread(s)>"
 
-
-_DEFAULT_HANDLER: Any = signal.default_int_handler
 
 _parents: list[object] = []
 """Loops of the process that this one was forked from: closing one, or collecting it, would disturb the parent."""

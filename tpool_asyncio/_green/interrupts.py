@@ -18,12 +18,9 @@ What if nobody raises
 """
 
 from asyncio import CancelledError
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    import asyncio
-
-__all__ = ["Interrupt", "Interruptible", "ScriptWait"]
+__all__ = ["Awaited", "Interrupt", "Interruptible", "ScriptWait"]
 
 
 class Interrupt:
@@ -39,24 +36,34 @@ class Interrupt:
 class Interruptible(Protocol):
     """What can be interrupted: a green thread, or the script of a thread."""
 
-    def interrupt(self, exception: BaseException, base: int) -> Interrupt:
+    def _interrupt(self, exception: BaseException, base: int) -> Interrupt:
         """Have an exception raised where this waits now, or else waits next. From a callback of its loop."""
 
-    def withdraw(self, interrupt: Interrupt) -> None:
+    def _withdraw(self, interrupt: Interrupt) -> None:
         """Take an interrupt back; nothing happens if its exception has been raised."""
 
-    def cancellations(self) -> int:
+    def _cancellations(self) -> int:
         """Return how often the task has been cancelled so far, for `interrupt`."""
+
+
+class Awaited(Protocol):
+    """What a script waits for."""
+
+    def done(self) -> bool:
+        """Return whether the wait is over."""
+
+    def cancel(self) -> object:
+        """Have it be over soon."""
 
 
 class ScriptWait:
     """The waiting of a script, which has no task."""
 
     def __init__(self) -> None:
-        self.awaited: asyncio.Future[Any] | None = None
+        self.awaited: Awaited | None = None
         self.interrupts: list[Interrupt] = []
 
-    def interrupt(self, exception: BaseException, base: int = 0) -> Interrupt:
+    def _interrupt(self, exception: BaseException, base: int = 0) -> Interrupt:
         """See `Interruptible`; also from a signal handler."""
         interrupt = Interrupt(exception, base)
         self.interrupts.append(interrupt)
@@ -64,15 +71,15 @@ class ScriptWait:
             self.awaited.cancel()
         return interrupt
 
-    def withdraw(self, interrupt: Interrupt) -> None:
+    def _withdraw(self, interrupt: Interrupt) -> None:
         """See `Interruptible`."""
         if interrupt in self.interrupts:
             self.interrupts.remove(interrupt)
 
-    def cancellations(self) -> int:
+    def _cancellations(self) -> int:
         """See `Interruptible`."""
         return 0
 
-    def exchange(self, error: CancelledError) -> BaseException:
+    def _exchange(self, error: CancelledError) -> BaseException:
         """Return what a `CancelledError` that came out of an awaitable stands for."""
         return self.interrupts.pop(0).exception if self.interrupts else error

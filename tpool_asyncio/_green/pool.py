@@ -4,21 +4,21 @@ import asyncio
 from collections.abc import Callable
 from contextvars import Context
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 from greenlet import getcurrent
 
 from tpool_asyncio._green.driven import Driven
 from tpool_asyncio._green.green_call import call_and_park
+from tpool_asyncio._green.script_call import call_in_script
 from tpool_asyncio._green.waiting import await_, current_driven, script_hub, wait
-from tpool_asyncio._loop.loop_job import presentable
-from tpool_asyncio._pool.refusal import close_unused
+from tpool_asyncio._loop.loop_job import outcome_of
 from tpool_asyncio._loop.option_call import Limiter
 from tpool_asyncio._loop.options import OnCancel
 from tpool_asyncio._loop.options import Options as AsyncOptions
 from tpool_asyncio._loop.pool import Pool as AsyncPool
 from tpool_asyncio._pool.default import DEFAULT_SIZE
-from tpool_asyncio._pool.inline import InlineJob
+from tpool_asyncio._pool.refusal import close_unused
 from tpool_asyncio._pool.statistics import Statistics
 from tpool_asyncio._pool.thread_pool import current_worker
 
@@ -248,26 +248,17 @@ def _execute(
     """Make a call from wherever this is, and wait for it."""
     driven = current_driven()
     if driven is not None:
-        return wait(way.execute_on(asyncio.get_running_loop(), fn, args, kwargs))
+        return wait(way._execute_on(asyncio.get_running_loop(), fn, args, kwargs))
     worker = current_worker()
     if worker is not None and worker.crew.pool is pool._core and asyncio._get_running_loop() is None:
-        job = way.execute_inline(worker, fn, args, kwargs)
+        job = way._execute_inline(worker, fn, args, kwargs)
         if job is not None:
-            return _outcome(job)
+            return outcome_of(job)  # type: ignore[no-any-return]
     try:
         hub = script_hub(_REMEDY)
     except RuntimeError:
         close_unused(fn)
         raise
-    return hub.run(way.execute_on(hub.loop, fn, args, kwargs))
-
-
-def _outcome(job: InlineJob) -> Any:
-    error, name, value = job.error, job.name, job.value
-    del job
-    if error is None:
-        return value
-    try:
-        raise presentable(error, name)
-    finally:
-        del error  # or else its traceback and this frame would hold each other
+    if way is not pool:
+        return hub._run(way._execute_on(hub.loop, fn, args, kwargs))
+    return call_in_script(pool._core, hub, fn, args, kwargs)  # type: ignore[no-any-return]

@@ -83,7 +83,7 @@ class Timeout(BaseException):
         if self.seconds is not None:
             delay = check_delay(self.seconds)
             self._waiting, hub = interruptible()
-            self._base = self._waiting.cancellations()
+            self._base = self._waiting._cancellations()
             self._timer = hub.loop.call_later(delay, self._expire)
         return self
 
@@ -92,7 +92,7 @@ class Timeout(BaseException):
         own = self.exception is None or isinstance(self.exception, bool)
         error = self if own else kill_error((self.exception,))
         if self._waiting is not None:  # pragma: no branch - a timer that has been cancelled does not come here
-            self._interrupt = self._waiting.interrupt(error, self._base)
+            self._interrupt = self._waiting._interrupt(error, self._base)
 
     @property
     def pending(self) -> bool:
@@ -115,7 +115,7 @@ class Timeout(BaseException):
         waiting, self._waiting = self._waiting, None
         interrupt, self._interrupt = self._interrupt, None
         if waiting is not None and interrupt is not None:
-            waiting.withdraw(interrupt)
+            waiting._withdraw(interrupt)
 
     @property
     def is_timeout(self) -> bool:

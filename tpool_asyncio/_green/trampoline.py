@@ -50,7 +50,7 @@ def trampoline(
         raise ValueError(f"{fd!r} has been closed: it has no file descriptor to wait for")
     _, hub = interruptible()
     watched: Hashable = (fileno, bool(read))
-    if watched in hub.watched:
+    if watched in hub._watched:
         raise RuntimeError(
             f"two green threads cannot both wait to {'read from' if read else 'write to'} file descriptor {fileno};"
             " let one do it and hand on what it gets, in a Queue for instance"
@@ -59,12 +59,12 @@ def trampoline(
     ready = loop.create_future()
     add, remove = (loop.add_reader, loop.remove_reader) if read else (loop.add_writer, loop.remove_writer)
     add(fileno, _set, ready)
-    hub.watched.add(watched)
+    hub._watched.add(watched)
     try:
         with Timeout(timeout, timeout_exc):
             wait(ready)
     finally:
-        hub.watched.discard(watched)
+        hub._watched.discard(watched)
         remove(fileno)
 
 

@@ -30,6 +30,7 @@ __all__ = ["await_", "current_driven", "interruptible", "script_hub", "wait"]
 
 T = TypeVar("T")
 
+
 def wait(future: "asyncio.Future[T]") -> T:
     """Wait for a future of this thread's loop, and return or raise its outcome. On the fast path of every call."""
     driven = getcurrent()
@@ -41,7 +42,7 @@ def wait(future: "asyncio.Future[T]") -> T:
             for wanted in future.__await__():
                 driven.parent.switch(wanted)  # type: ignore[union-attr]
         except CancelledError as error:
-            failure = driven.exchange(error)
+            failure = driven._exchange(error)
             raise failure from None
         return future.result()
     finally:
@@ -51,7 +52,7 @@ def wait(future: "asyncio.Future[T]") -> T:
 def _wait_elsewhere(future: "asyncio.Future[T]") -> T:
     driven = current_driven()
     if driven is None:
-        return script_hub().run(future)
+        return script_hub()._run(future)
     if driven._interrupts:
         future.cancel()
     return _await_in(driven, _coroutine_of(future))
@@ -84,7 +85,8 @@ def await_(awaitable: Awaitable[T]) -> T:
     .. versionadded:: 0.1.0
     """
     if asyncio.isfuture(awaitable):
-        return wait(awaitable)
+        future: asyncio.Future[T] = awaitable
+        return wait(future)
     steps = _steps(awaitable)
     driven = getcurrent()
     if isinstance(driven, Driven) and not driven._interrupts:
@@ -127,15 +129,15 @@ def _await_in(driven: Driven, steps: Coroutine[Any, Any, T]) -> T:
         while True:
             driven._inner = inner
             try:
-                reply = driven.parent.switch(wanted)  # type: ignore[union-attr]
+                driven.parent.switch(wanted)  # type: ignore[union-attr]
             except BaseException as error:
                 wanted = steps.throw(error)
             else:
-                wanted = steps.send(reply)
+                wanted = steps.send(None)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     except CancelledError as error:
-        failure = driven.exchange(error)
+        failure = driven._exchange(error)
     finally:
         driven._inner = None
         del current, inner
@@ -150,9 +152,9 @@ def _raise_interrupt(driven: Driven) -> NoReturn:
     try:
         driven.parent.switch(None)  # type: ignore[union-attr]  # so that the task throws what it has to throw
     except CancelledError as error:
-        failure = driven.exchange(error)
+        failure = driven._exchange(error)
     else:
-        failure = driven.exchange(CancelledError())
+        failure = driven._exchange(CancelledError())
     try:
         raise failure
     finally:
@@ -167,7 +169,7 @@ def _await_in_script(hub: Hub, steps: Coroutine[Any, Any, T]) -> T:
         steps.close()
         raise
     try:
-        return hub.run(task)
+        return hub._run(task)
     finally:
         del task
         _carry_back(context)
@@ -188,7 +190,7 @@ def current_driven() -> Driven | None:
     """Return the green thread that this code runs in, be it inside a plain greenlet; None outside of green threads."""
     current: greenlet | None = getcurrent()
     while current is not None:
-        if isinstance(current, Driven) and not current._hub.forked:
+        if isinstance(current, Driven) and not current._hub._forked:
             return current
         current = current.parent
     return None
@@ -210,4 +212,4 @@ def interruptible() -> tuple[Interruptible, Hub]:
     if driven is not None:
         return driven, driven._hub
     hub = script_hub()
-    return hub.script, hub
+    return hub._script, hub

@@ -113,8 +113,7 @@ def check_cancelled() -> None:
 
     .. versionadded:: 0.1.0
     """
-    call = _running_call("check_cancelled")[1]
-    if call.unwanted or call.get_loop().is_closed():
+    if _running_call("check_cancelled")[1].deserted():
         raise asyncio.CancelledError("the caller of this call has stopped waiting for it")
 
 

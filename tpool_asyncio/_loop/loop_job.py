@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import weakref
     from collections.abc import Callable
 
-__all__ = ["LoopJob", "presentable"]
+__all__ = ["LoopJob", "outcome_of", "presentable"]
 
 
 class LoopJob(Job):
@@ -32,6 +32,10 @@ class LoopJob(Job):
         def get_loop(self) -> asyncio.AbstractEventLoop:
             """Return the loop. Any thread."""
 
+    def deserted(self) -> bool:
+        """Return whether nobody can get the outcome any more. Any thread."""
+        return self.unwanted or self.get_loop().is_closed()
+
     def settle(self) -> None:
         """Pass the outcome on to whoever waits. In the thread of the loop; a second time does no harm."""
         raise NotImplementedError
@@ -48,7 +52,7 @@ class LoopJob(Job):
         for task in list(getattr(self, "errands", ())):
             task.cancel()
 
-    def deliver(self) -> "Callable[[], None] | None":
+    def deliver(self) -> "Callable[[], object] | None":
         """Put the outcome into the mailbox. In the thread that ran the job."""
         mailbox = self.mailbox
         mailbox.outcomes.append(self)
@@ -81,3 +85,15 @@ def presentable(error: BaseException, name: str) -> BaseException:
         wrapped.__cause__ = error
         return wrapped
     return error
+
+
+def outcome_of(job: Job) -> Any:
+    """Return or raise the outcome of a job that has ended, to a caller who has waited for it."""
+    error, name, value = job.error, job.name, None if job.error is not None else job.value
+    del job
+    if error is None:
+        return value
+    try:
+        raise presentable(error, name)
+    finally:
+        del error  # or else its traceback and this frame would hold each other

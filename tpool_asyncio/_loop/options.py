@@ -71,9 +71,9 @@ class Options:
 
         .. versionadded:: 0.1.0
         """
-        return self.execute_on(running_loop(), fn, args, kwargs)
+        return self._execute_on(running_loop(), fn, args, kwargs)
 
-    def execute_on(
+    def _execute_on(
         self, loop: asyncio.AbstractEventLoop, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> asyncio.Future[T]:
         """Do what `execute` does, for a loop of this thread that need not run yet."""
@@ -105,10 +105,10 @@ class Options:
             raise
         return call
 
-    def execute_inline(
+    def _execute_inline(
         self, worker: Worker, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> InlineJob | None:
-        """Do what `Pool.execute_inline` does. A limiter has to be waited for, which takes a loop."""
+        """Do what `Pool._execute_inline` does. A limiter has to be waited for, which takes a loop."""
         if self._limiter is not None:
             return None
         context = copy_context() if self._context is None else self._context

@@ -116,7 +116,7 @@ class Pool:
         submit(call)
         return call
 
-    def execute_on(
+    def _execute_on(
         self, loop: asyncio.AbstractEventLoop, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> asyncio.Future[T]:
         """Do what `execute` does, for a loop of this thread that need not run yet."""
@@ -132,7 +132,7 @@ class Pool:
         submit(call)
         return call
 
-    def execute_inline(
+    def _execute_inline(
         self, worker: Worker, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> InlineJob | None:
         """Run a call in place, in a thread of this pool in which no loop runs; None if that cannot be done."""

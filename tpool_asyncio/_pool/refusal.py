@@ -11,6 +11,6 @@ def not_callable_error(fn: object) -> TypeError:
 
 
 def close_unused(thing: object) -> None:
-    """Close a coroutine that was handed to a call that refuses it, so that it does not complain of not being awaited."""
+    """Close a coroutine that was handed to a call that refuses it, lest it complain that nobody has."""
     if isinstance(thing, CoroutineType):
         thing.close()

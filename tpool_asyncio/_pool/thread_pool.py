@@ -12,6 +12,8 @@ Who may touch what
 """
 
 import itertools
+import os
+import sys
 import threading
 import warnings
 from _thread import RLock
@@ -138,7 +140,7 @@ class ThreadPool:
                 f"pool {self.name!r} has no threads (size 0): its calls block the thread that makes them;"
                 " set a size of 1 or more to run them in threads",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=_levels_to_user(),
             )
         crew = self._crews[-1]
         stand_in = Worker(crew, threading.current_thread().name, scouting=False)
@@ -352,6 +354,17 @@ class ThreadPool:
             worker.job.disown()  # pragma: no cover
         self.local.mailbox = None
         self._start_afresh()
+
+
+def _levels_to_user() -> int:
+    """Return the ``stacklevel`` of a warning that our caller gives, for it to name the line that uses this package."""
+    levels, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        levels, frame = levels + 1, frame.f_back
+    return levels
+
+
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 def current_worker() -> Worker | None:

@@ -1,4 +1,20 @@
-"""Synchronous code that waits like a coroutine."""
+"""Synchronous code that waits like a coroutine: green threads, the bridge to async code, and what legacy code expects.
+
+.. code-block:: python
+
+    from tpool_asyncio import green
+    from tpool_asyncio.green import tpool
+
+    def fetch(path):                                   # synchronous code, unchanged
+        return tpool.execute(hash_file, path)          # only this green thread waits
+
+    threads = [green.spawn(fetch, path) for path in paths]
+    digests = [thread.wait() for thread in threads]    # in a script ...
+
+    digest = await green.run(fetch, path)              # ... or from async code
+
+The names are Eventlet's where Eventlet has them; `tpool_asyncio.green.tpool` takes the place of ``eventlet.tpool``.
+"""
 
 from greenlet import GreenletExit
 
@@ -8,3 +24,25 @@ from tpool_asyncio._green.spawning import getcurrent, kill, sleep, spawn, spawn_
 from tpool_asyncio._green.timeouts import Timeout, with_timeout
 from tpool_asyncio._green.waiting import await_
 from tpool_asyncio.green import tpool
+
+__all__ = [
+    "GreenThread",
+    "GreenletExit",
+    "Timeout",
+    "aiter",
+    "async_",
+    "await_",
+    "getcurrent",
+    "iter_",
+    "kill",
+    "run",
+    "sleep",
+    "spawn",
+    "spawn_after",
+    "spawn_after_local",
+    "spawn_n",
+    "sync",
+    "tpool",
+    "with_",
+    "with_timeout",
+]

@@ -1,0 +1,162 @@
+"""A call made in a script.
+
+As long as its hub has not been started, no loop is needed to wait: the script waits on a lock, the **bell**, which the
+worker releases when the outcome is there. That costs a fraction of what it costs to start and stop a loop. Otherwise
+the script runs the loop, and the outcome is posted there, as are all others.
+
+When the job calls back with `from_thread`, a loop is needed after all. The worker (1) makes the lock ``loop_made``,
+(2) rings the bell, and (3) waits for that lock. The script, woken without an outcome, (4) starts its hub, (5) releases
+the lock, and from there on waits in the loop. A script that has been interrupted, by Ctrl-C, gives up the call and
+releases the lock without a loop; since it may do so before (1), the worker looks now and then whether it has.
+"""
+
+import asyncio
+import logging
+from _thread import LockType, allocate_lock
+from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
+from typing import Any
+
+from tpool_asyncio._green.hub import Hub
+from tpool_asyncio._loop.gate import post
+from tpool_asyncio._loop.loop_job import LoopJob, outcome_of
+from tpool_asyncio._pool.job import new_claim
+from tpool_asyncio._pool.refusal import not_callable_error
+from tpool_asyncio._pool.thread_pool import ThreadPool
+
+__all__ = ["call_in_script"]
+
+_logger = logging.getLogger("tpool_asyncio")
+
+_LOOK_AGAIN = 1.0
+"""Seconds after which a worker that waits for a loop looks whether the script has gone."""
+
+
+class ScriptCall(LoopJob):
+    """A call whose caller waits on a lock."""
+
+    __slots__ = (
+        "args",
+        "bell",
+        "claim",
+        "context",
+        "culprit",
+        "errands",
+        "error",
+        "fn",
+        "given_up",
+        "kwargs",
+        "loop",
+        "loop_made",
+        "over",
+        "pool",
+        "value",
+    )
+
+    pool: ThreadPool
+    loop: asyncio.AbstractEventLoop | None
+    """Where the script waits; None as long as it waits for the bell."""
+    bell: LockType
+    loop_made: LockType | None
+    over: bool
+    given_up: bool
+
+    @property
+    def unwanted(self) -> bool:
+        return self.given_up
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop of the script, which is started if necessary. In the thread that runs the job."""
+        if self.loop is None:
+            self.loop_made = allocate_lock()
+            self.loop_made.acquire()
+            if not self.given_up:
+                self.bell.release()
+                while not self.loop_made.acquire(True, _LOOK_AGAIN) and not self.given_up:
+                    pass
+        if self.loop is None:
+            raise asyncio.CancelledError("the script that made this call has stopped waiting for it")
+        return self.loop
+
+    def deserted(self) -> bool:
+        return self.given_up
+
+    def withdraw(self) -> bool:
+        if not self.drop():
+            return False
+        self.pool.dropped()
+        return True
+
+    def deliver(self) -> Callable[[], object]:
+        self.over = True
+        if self.given_up:
+            return self.drop_outcome
+        if self.loop is None:
+            return self.bell.release
+        return partial(post, self.loop, self.loop.stop)
+
+    def disown(self) -> None:  # pragma: no cover - only ever called in a fork that ends before its coverage is saved
+        self.given_up = True
+
+    def done(self) -> bool:
+        """Return whether the script need not wait any more."""
+        return self.over or self.given_up
+
+    def cancel(self) -> None:
+        """Give up the call: a queued one never runs, a running one is abandoned. In the script, or in its loop."""
+        if not self.done():
+            self.given_up = True
+            if not self.withdraw():
+                self.stop_errands()
+            if self.loop is not None:
+                self.loop.stop()
+
+    def wait(self, hub: Hub) -> None:
+        """Wait until the job is over. In the script."""
+        if self.loop is None:
+            try:
+                self.bell.acquire()
+                if self.over:
+                    return
+                self.loop = hub.loop
+            finally:  # whatever has happened, such as Ctrl-C
+                if not self.over and self.loop is None:
+                    self.cancel()
+                if self.loop_made is not None:
+                    self.loop_made.release()
+        hub._run_until(self)
+
+    def drop_outcome(self) -> None:
+        """Let go of an outcome that comes too late. In any thread, since no loop need be there."""
+        error, self.error, self.value = self.error, None, None
+        if error is not None and not isinstance(error, asyncio.CancelledError):
+            _logger.error(
+                "%s raised an exception after its caller had stopped waiting for it", self.name, exc_info=error
+            )
+
+
+def call_in_script(
+    pool: ThreadPool, hub: Hub, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Make a call from a script and wait for it."""
+    if not callable(fn):
+        raise not_callable_error(fn)
+    call = ScriptCall()
+    call.pool = pool
+    call.bell = allocate_lock()
+    call.bell.acquire()
+    call.loop_made = None
+    call.loop = hub.loop if hub._started else None
+    call.over = False
+    call.given_up = False
+    call.error = None
+    call.claim = new_claim()
+    call.fn = fn
+    call.args = args
+    call.kwargs = kwargs or None
+    call.context = copy_context() or None
+    del fn, args, kwargs
+    pool.submit(call)
+    call.wait(hub)
+    return outcome_of(call)
