@@ -64,21 +64,29 @@ class _ThreadHubs:
                 self.others.pop(loop, None)
 
     def end(self) -> None:
-        """Close all hubs: at the end of the thread."""
-        hubs = [*self.others.values()]
-        self.others.clear()
-        if self.own is not None:
-            hubs.append(self.own)
+        """Close all hubs, at the end of the thread, when thread-locals may be gone already."""
+        hubs = self._all()
+        ending = any(hub._greens for hub in hubs)
+        if ending:
+            _local.hubs = self  # the green threads look there for their hub
+        try:
+            for hub in hubs:
+                try:
+                    hub.close()
+                except Exception:
+                    _logger.exception("a hub could not be closed at the end of its thread")
+        finally:
             self.own = None
-        for hub in hubs:
-            try:
-                hub.close()
-            except Exception:
-                _logger.exception("a hub could not be closed at the end of its thread")
+            self.others.clear()
+            if ending:
+                _local.hubs = _local.hub = None
+
+    def _all(self) -> list[Hub]:
+        return [*self.others.values(), *([] if self.own is None else [self.own])]
 
     def _abandon_in_child(self) -> None:
         """Keep everything as it is, since it is the parent's."""
-        for hub in [*self.others.values(), *([] if self.own is None else [self.own])]:
+        for hub in self._all():
             hub._abandon_in_child()
         self.own = None
 

@@ -19,6 +19,7 @@ What the greenlet leaves
 """
 
 import asyncio
+import threading
 import types
 from asyncio import CancelledError
 from collections.abc import Callable, Generator
@@ -79,6 +80,7 @@ class Driven(greenlet):
         "_over",
         "_parking",
         "_task",
+        "_traceback",
         "_value",
         "_wanted",
     )
@@ -97,6 +99,7 @@ class Driven(greenlet):
         self._given_up = False  # whether the task is to end without the greenlet
         self._value: Any = None
         self._error: BaseException | None = None
+        self._traceback: types.TracebackType | None = None
 
     def run(self) -> None:
         """Call the function and keep its outcome. In the greenlet."""
@@ -110,7 +113,8 @@ class Driven(greenlet):
             self._value = fn(*args, **kwargs)
         except BaseException as error:
             # Without this frame the traceback starts in the user's code, and does not lead back to this greenlet.
-            self._error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+            self._traceback = error.__traceback__ and error.__traceback__.tb_next
+            self._error = error.with_traceback(self._traceback)
         self._over = True
         del fn, args, kwargs  # an error keeps this frame too
         self._ended()
@@ -164,7 +168,7 @@ def drive(driven: Driven) -> Generator[Any, Any, Any]:
     wanted = driven.switch()
     target: greenlet = driven
     failure: BaseException | None = None
-    while not driven.dead:
+    while driven:  # until it has ended
         try:
             yield wanted
         except GeneratorExit:
@@ -178,7 +182,7 @@ def drive(driven: Driven) -> Generator[Any, Any, Any]:
             failure = None
         if (strayed := driven._wanted) is not NOTHING:  # `resume` has been there
             driven._wanted = NOTHING
-            if driven.dead:
+            if not driven:
                 break
             if failure is None:
                 wanted = strayed
@@ -192,7 +196,7 @@ def drive(driven: Driven) -> Generator[Any, Any, Any]:
             wanted = target.switch()
         else:
             wanted = target.throw(failure)
-            if not driven.dead:
+            if driven:
                 driven._hub._went_on(driven)
     driven._parking = None
     for interrupt in driven._interrupts:
@@ -234,13 +238,15 @@ def finish_at_once(driven: Driven, refusal: BaseException) -> bool:
     Wherever it goes on waiting it gets the refusal. Returns False if that does not end it either, or if it cannot be
     ended here, in another thread than its own.
     """
+    if driven._hub._owner != threading.get_ident():
+        return False
     error: BaseException = GreenletExit()
     for _ in range(_PATIENCE):
+        if not driven:
+            return True  # it has ended, or never started
         driven.parent = getcurrent()
         target = driven if driven._inner is None else driven._inner
         target.throw(error)
-        if driven.dead:
-            return True
         error = refusal
     return False
 

@@ -89,21 +89,29 @@ def call_and_park(
     call.args = args
     call.kwargs = kwargs or None
     call.context = copy_context() or None
-    submit(call)
-    parking = driven._parking
-    if parking is None or parking.done():
-        parking = driven._parking = Parking(loop=loop)
-        parking._asyncio_future_blocking = True  # as its iterator would, for the task that it is yielded to
-    parking.call = call
+    error: BaseException | None = None
     try:
+        try:
+            submit(call)
+        except Exception:
+            call.driven = None  # nobody has taken it
+            raise
+        parking = driven._parking
+        if parking is None or parking.done():
+            parking = driven._parking = Parking(loop=loop)
+            parking._asyncio_future_blocking = True  # as its iterator would, for the task that it is yielded to
+        parking.call = call
         driven.parent.switch(parking)  # type: ignore[union-attr]
-        if call.error is None:
-            return call.value
-        raise presentable(call.error, call.name)
-    except CancelledError as error:
-        raise driven._exchange(error) from None
+        error, call.error = call.error, None
+        if error is not None:
+            raise presentable(error, call.name)
+        value, call.value = call.value, None  # whoever has settled the call holds it until this gives way again
+        return value
+    except CancelledError as cancelled:
+        raise driven._exchange(cancelled) from None
     finally:
         if call.driven is not None:  # thrown out of the waiting by other means
-            parking.call = None
+            if driven._parking is not None:
+                driven._parking.call = None
             call.abandon()
-        del call, driven, parking, fn, args, kwargs
+        del call, driven, fn, args, kwargs, error  # an error's traceback leads to this frame

@@ -43,7 +43,13 @@ class GreenThread(Driven, Generic[T]):
 
     def _start(self) -> None:
         """Make the task, which then runs the function in the next turn of the loop."""
-        task = self._hub.loop.create_task(_live(drive(self)), name=getattr(self._fn, "__qualname__", None))
+        living = _live(drive(self))
+        try:
+            task = self._hub.loop.create_task(living, name=getattr(self._fn, "__qualname__", None))
+        except BaseException:
+            living.close()
+            self._hub._greens.discard(self)
+            raise
         self._task = task
         task.add_done_callback(self._task_ended)
 
@@ -55,6 +61,8 @@ class GreenThread(Driven, Generic[T]):
 
     def _ended(self) -> None:
         self._hub._greens.discard(self)
+        if isinstance(self._error, (SystemExit, KeyboardInterrupt)):
+            self._hub._leaver = self
         waiters, self._waiters = self._waiters, None
         for waiter in waiters or ():
             if not waiter.done():
@@ -62,6 +70,12 @@ class GreenThread(Driven, Generic[T]):
         links, self._links = self._links, None
         for link in links or ():
             self._follow(link)
+
+    def _end_without_running(self, error: BaseException) -> None:
+        self._over = True
+        self._error = error
+        self._fn, self._args, self._kwargs = None, (), {}
+        self._ended()
 
     def _follow(self, link: Link) -> None:
         fn, args, kwargs = link
@@ -73,17 +87,12 @@ class GreenThread(Driven, Generic[T]):
             self._report(f"a function linked to the end of green thread {self.name} raised an exception", error)
 
     def _report(self, message: str, error: BaseException) -> None:
-        self._hub.loop.call_exception_handler({"message": message, "exception": error, "task": self._task})
+        self._hub.loop.call_exception_handler({"message": message, "exception": error, "green_thread": self})
 
     def _task_ended(self, task: "asyncio.Task[T]") -> None:
         """See to what has not been seen to in the greenlet. In a callback of the loop."""
         if not self._over:  # ended before its first step, or given up
-            self._over = True
-            self._error = CancelledError() if self._given_up else self._exchange(CancelledError())
-            self._fn, self._args, self._kwargs = None, (), {}
-            if not self:
-                self.throw(GreenletExit)  # which makes it dead
-            self._ended()
+            self._end_without_running(CancelledError() if self._given_up else self._exchange(CancelledError()))
         if self._forgotten and not task.cancelled() and (error := task.exception()) is not None:
             self._report(f"nobody waits for green thread {self.name}, which raised an exception", error)
 
@@ -96,6 +105,14 @@ class GreenThread(Driven, Generic[T]):
         .. versionadded:: 0.1.0
         """
         return call_name(self._fn) if self._task is None else self._task.get_name()
+
+    @property
+    def dead(self) -> bool:
+        """Whether it has ended, so that `wait` does not wait.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._over
 
     @property
     def task(self) -> "asyncio.Task[Any] | None":
@@ -166,7 +183,9 @@ class GreenThread(Driven, Generic[T]):
         task = self._task
         if task is not None and task.done() and not task.cancelled():
             task.exception()  # so that asyncio takes it for collected
-        return self._value, self._error
+        error = self._error
+        # As it was, without those who have raised it before.
+        return self._value, None if error is None else error.with_traceback(self._traceback)
 
     def kill(self, *throw_args: Any) -> None:
         """End the green thread by an exception where it waits. Its ``finally`` blocks run.

@@ -74,6 +74,7 @@ class Hub:
         self._greens: set[GreenThread[Any]] = set()
         self._watch: asyncio.TimerHandle | None = None
         self._watched: set[Hashable] = set()  # what `trampoline` waits for
+        self._leaver: GreenThread[Any] | None = None  # a green thread that has raised `SystemExit` or the like
         self._forked = False  # this process is a fork, and what this hub runs is the parent's
 
     @property
@@ -157,6 +158,9 @@ class Hub:
                     break
         except BaseException:  # of a green thread that wants to end the program, or from the second Ctrl-C
             awaited.cancel()
+            if self._leaver is not None:
+                self._leaver._outcome()  # it is being raised, so that nobody need be told of it once more
+                self._leaver = None
             raise
         finally:
             script.awaited = None
@@ -242,8 +246,11 @@ class Hub:
 
     def _end_without_loop(self) -> None:
         """End what a loop that has been closed has left."""
-        stuck = [green for green in self._greens if not finish_at_once(green, _loop_closed())]
-        self._give_up(stuck)
+        left = list(self._greens)
+        self._give_up([green for green in left if not finish_at_once(green, _loop_closed())])
+        for green in left:
+            if not green._over:
+                green._end_without_running(GreenletExit())
         self._greens.clear()
 
     def _went_on(self, driven: Driven) -> None:

@@ -10,6 +10,7 @@ from greenlet import getcurrent
 
 from tpool_asyncio._green.driven import Driven
 from tpool_asyncio._green.green_call import call_and_park
+from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._green.script_call import call_in_script
 from tpool_asyncio._green.waiting import await_, current_driven, script_hub, wait
 from tpool_asyncio._loop.loop_job import outcome_of
@@ -110,7 +111,8 @@ class Pool:
                 exiting.
             ValueError: The environment variable ``EVENTLET_THREADPOOL_SIZE`` is no valid size (default pool only).
             BaseException: Whatever ``fn`` raises, as the same object. A `StopIteration` or `asyncio.CancelledError`
-                comes as the cause of a `RuntimeError`.
+                comes as the cause of a `RuntimeError`; but from a call that ran in place, a `CancelledError` comes as
+                it is.
 
         Cancellation: A `Timeout`, `kill`, or the cancellation of the task ends the waiting. A call that is queued is
         dropped; it never runs. A call that runs cannot be stopped: it is abandoned, its outcome is dropped (an
@@ -253,12 +255,29 @@ def _execute(
     if worker is not None and worker.crew.pool is pool._core and asyncio._get_running_loop() is None:
         job = way._execute_inline(worker, fn, args, kwargs)
         if job is not None:
+            if isinstance(job.error, asyncio.CancelledError):
+                raise job.error  # nothing here can look cancelled, and the call around may want to pass it on
             return outcome_of(job)  # type: ignore[no-any-return]
     try:
         hub = script_hub(_REMEDY)
     except RuntimeError:
         close_unused(fn)
         raise
+    if worker is not None:
+        # A worker of another pool. While it waits it does not count, lest two pools wait for each other.
+        with worker.crew.parking(worker):
+            return _execute_in_script(hub, pool, way, fn, args, kwargs)
+    return _execute_in_script(hub, pool, way, fn, args, kwargs)
+
+
+def _execute_in_script(
+    hub: Hub,
+    pool: AsyncPool,
+    way: AsyncPool | AsyncOptions,
+    fn: Callable[..., T],
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+) -> T:
     if way is not pool:
         return hub._run(way._execute_on(hub.loop, fn, args, kwargs))
     return call_in_script(pool._core, hub, fn, args, kwargs)  # type: ignore[no-any-return]

@@ -7,7 +7,9 @@ the script runs the loop, and the outcome is posted there, as are all others.
 When the job calls back with `from_thread`, a loop is needed after all. The worker (1) makes the lock ``loop_made``,
 (2) rings the bell, and (3) waits for that lock. The script, woken without an outcome, (4) starts its hub, (5) releases
 the lock, and from there on waits in the loop. A script that has been interrupted, by Ctrl-C, gives up the call and
-releases the lock without a loop; since it may do so before (1), the worker looks now and then whether it has.
+releases the lock without a loop; since it may do so before (1), the worker looks now and then whether it has. The
+script looks up from the bell now and then, too: a signal that comes a moment before a thread begins to wait on a lock
+does not wake it.
 """
 
 import asyncio
@@ -30,7 +32,7 @@ __all__ = ["call_in_script"]
 _logger = logging.getLogger("tpool_asyncio")
 
 _LOOK_AGAIN = 1.0
-"""Seconds after which a worker that waits for a loop looks whether the script has gone."""
+"""Seconds after which either of them looks whether something else has happened."""
 
 
 class ScriptCall(LoopJob):
@@ -112,20 +114,28 @@ class ScriptCall(LoopJob):
             if self.loop is not None:
                 self.loop.stop()
 
-    def wait(self, hub: Hub) -> None:
-        """Wait until the job is over. In the script."""
-        if self.loop is None:
+    def submit_and_wait(self, hub: Hub) -> None:
+        """Have the job queued, and wait until it is over. In the script."""
+        try:
             try:
-                self.bell.acquire()
+                self.pool.submit(self)
+            except Exception:
+                self.given_up = True  # nobody has taken it
+                raise
+            if self.loop is None:
+                while not self.bell.acquire(True, _LOOK_AGAIN):
+                    pass
                 if self.over:
                     return
                 self.loop = hub.loop
-            finally:  # whatever has happened, such as Ctrl-C
-                if not self.over and self.loop is None:
-                    self.cancel()
                 if self.loop_made is not None:
                     self.loop_made.release()
-        hub._run_until(self)
+            hub._run_until(self)
+        except BaseException:
+            self.cancel()
+            if self.loop is None and self.loop_made is not None:
+                self.loop_made.release()
+            raise
 
     def drop_outcome(self) -> None:
         """Let go of an outcome that comes too late. In any thread, since no loop need be there."""
@@ -157,6 +167,5 @@ def call_in_script(
     call.kwargs = kwargs or None
     call.context = copy_context() or None
     del fn, args, kwargs
-    pool.submit(call)
-    call.wait(hub)
+    call.submit_and_wait(hub)
     return outcome_of(call)

@@ -46,6 +46,7 @@ def wait(future: "asyncio.Future[T]") -> T:
             raise failure from None
         return future.result()
     finally:
+        wanted = None
         del future, driven, failure  # an error's traceback leads to this frame, and must not lead back to the error
 
 

@@ -89,7 +89,9 @@ def presentable(error: BaseException, name: str) -> BaseException:
 
 def outcome_of(job: Job) -> Any:
     """Return or raise the outcome of a job that has ended, to a caller who has waited for it."""
-    error, name, value = job.error, job.name, None if job.error is not None else job.value
+    error, name = job.error, job.name
+    value = job.value if error is None else None
+    job.error = job.value = None
     del job
     if error is None:
         return value

@@ -26,7 +26,7 @@ from tpool_asyncio._pool.job import Job
 from tpool_asyncio._pool.size import check_seconds, check_size
 from tpool_asyncio._pool.statistics import Statistics, Tally
 from tpool_asyncio._pool.still_running import RunningCall, running_calls
-from tpool_asyncio._pool.worker import Worker
+from tpool_asyncio._pool.worker import Worker, here
 
 __all__ = ["Farewell", "ThreadPool", "current_worker"]
 
@@ -369,5 +369,4 @@ _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 def current_worker() -> Worker | None:
     """Return the worker in whose thread this is called, or None if it is another thread."""
-    thread = threading.current_thread()
-    return thread if isinstance(thread, Worker) else None
+    return here.worker

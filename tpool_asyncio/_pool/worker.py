@@ -11,9 +11,17 @@ from tpool_asyncio._pool.job import Job
 if TYPE_CHECKING:
     from tpool_asyncio._pool.crew import Crew
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "here"]
 
 _logger = logging.getLogger("tpool_asyncio")
+
+
+class _Here(threading.local):
+    worker: "Worker | None" = None
+
+
+here = _Here()
+"""Tells a thread which worker it is. To ask `threading` would leave an entry for each thread it does not know."""
 
 
 class Worker(threading.Thread):
@@ -38,6 +46,7 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         """Serve the crew until it has no more use for this worker. The body of the thread."""
+        here.worker = self
         try:
             self._serve()
         finally:
