@@ -47,6 +47,9 @@ docs: $(VENV)/.ready-docs ## the documentation, into docs/_build/html
 
 bench: $(VENV)/.ready-bench ## the measurements, with the targets they are held against
 	$(BIN)/python benchmarks/calls.py $(ARGS)
+	$(BIN)/python benchmarks/green_calls.py
+	$(BIN)/python benchmarks/bridge.py
+	$(BIN)/python benchmarks/green_threads.py
 	$(BIN)/python benchmarks/million.py
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/wakeups.py

@@ -34,20 +34,26 @@ napoleon_numpy_docstring = False
 
 # What is documented elsewhere, and cannot be looked up without a network.
 nitpicky = True
-_ELSEWHERE = ["asyncio", "anyio", "collections", "contextvars", "eventlet", *vars(builtins)]
+_ELSEWHERE = ["asyncio", "CancelledError", "anyio", "collections", "contextlib", "contextvars", "eventlet", "greenlet"]
+_ELSEWHERE += ["queue", "sys", "threading", "types", *vars(builtins)]
 nitpick_ignore_regex = [
     (r"py:.*", rf"({'|'.join(_ELSEWHERE)})(\..+)?"),
-    (r"py:class", r"_asyncio\.Future"),
-    (r"py:class", r"P\.args|P\.kwargs|P|T|tpool_asyncio\._loop\..+"),  # type variables and protocols of signatures
+    (r"py:class", r"_asyncio\.(Future|Task)"),
+    # Type variables and protocols of signatures.
+    (r"py:class", r"P\.args|P\.kwargs|P|T|tpool_asyncio\.(_loop|_green)\..+"),
 ]
+
+# Where a name of a docstring is looked for, if it is not in the module and class of the docstring.
+_PLACES = [f"tpool_asyncio{place}" for place in ("", ".tpool", ".green", ".green.LightQueue", ".hubs")]
 
 
 def find_in_the_package(app: "Sphinx", env: "BuildEnvironment", node: "pending_xref", content: Any) -> Any:
     """Let docstrings say `from_thread.run` and `Pool`, wherever they stand, as the code that users write does."""
     target = node.get("reftarget", "")
-    for prefix in ("tpool_asyncio.", "tpool_asyncio.tpool."):
+    here = node.get("py:module")
+    for prefix in (here, *_PLACES):
         found = env.domains.python_domain.resolve_any_xref(
-            env, node.get("refdoc", ""), app.builder, prefix + target, node, content
+            env, node.get("refdoc", ""), app.builder, f"{prefix}.{target}", node, content
         )
         if found:
             return found[0][1]
@@ -62,6 +68,9 @@ def tidy_signature(*described: Any) -> tuple[str | None, str | None]:
     if signature:
         signature = re.sub(r"~tpool_asyncio\.[\w.]+\.T\b", "T", signature).replace("[[~P], ", "[P, ")
         signature = re.sub(r"\*(args|kwargs): ~typing\.~P\b", r"*\1: P.\1", signature)
+        signature = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", signature)
+    if returns:
+        returns = returns.replace("[[~P], ", "[P, ")
     return signature, returns
 
 

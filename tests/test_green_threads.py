@@ -478,8 +478,10 @@ async def test_no_time_is_one_turn(seconds: float) -> None:
 @pytest.mark.parametrize(("seconds", "kind"), [(math.nan, ValueError), ("soon", TypeError), (None, TypeError)])
 async def test_times_that_are_none(seconds: Any, kind: type[Exception]) -> None:
     for function in (green.sleep, lambda seconds: green.spawn_after(seconds, int), green.Timeout):
-        with pytest.raises(kind, match="number of seconds") if seconds is not None else pytest.raises(
-            (TypeError, RuntimeError)
+        with (
+            pytest.raises(kind, match="number of seconds")
+            if seconds is not None
+            else pytest.raises((TypeError, RuntimeError))
         ):
             await green.run(function, seconds)
             raise RuntimeError("a Timeout of None never comes")
@@ -583,3 +585,29 @@ async def test_a_program_that_wants_to_end_does_not_lose_its_loop() -> None:
     other = threading.Thread(target=main)
     other.start()
     await tpool_join(other)
+
+
+async def test_an_error_after_a_call_that_somebody_collects_is_not_logged(loop_errors: LoopErrors) -> None:
+    def fails_after_a_call() -> None:
+        tpool.execute(int)
+        raise KeyError
+
+    thread = green.spawn(fails_after_a_call)
+    with pytest.raises(KeyError):
+        await thread
+    linked = green.spawn(fails_after_a_call)
+    collected: list[type[BaseException]] = []
+
+    def collects(thread: green.GreenThread[None]) -> None:
+        try:
+            thread.wait()
+        except KeyError as error:
+            collected.append(type(error))
+
+    linked.link(collects)
+    while not linked.dead:
+        await asyncio.sleep(0)
+    del thread, linked
+    await turns()
+    assert collected == [KeyError]
+    assert loop_errors == []

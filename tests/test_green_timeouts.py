@@ -315,7 +315,7 @@ def test_text() -> None:
         (2, False, "2 seconds (silent)"),
         (2, KeyError("k"), "2 seconds ('k')"),
     ]:
-        limit.seconds, limit.exception = seconds, exception  # type: ignore[assignment]
+        limit.seconds, limit.exception = seconds, exception
         assert str(limit) == text
     assert repr(green.Timeout(None)) == "<Timeout seconds=None>"
     assert repr(green.Timeout(None, False)) == "<Timeout seconds=None exception=False>"

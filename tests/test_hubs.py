@@ -75,7 +75,7 @@ def test_the_hubs_of_a_script_and_of_asyncio_run_are_two(script: Hub) -> None:
     async def main() -> Hub:
         return hubs.get_hub()
 
-    assert script.loop
+    assert not script.loop.is_closed()
     other = asyncio.run(main())
     assert other is not script
     assert hubs.get_hub() is script
@@ -245,7 +245,10 @@ def test_the_end_of_asyncio_run_gives_up_those_that_ignore_it(factory: Callable[
         await asyncio.sleep(0)
 
     threads: list[green.GreenThread[None]] = []
-    with pytest.warns(RuntimeWarning, match="given up: ignores_its_end"), asyncio.Runner(loop_factory=factory) as runner:
+    with (
+        pytest.warns(RuntimeWarning, match="given up: ignores_its_end"),
+        asyncio.Runner(loop_factory=factory) as runner,
+    ):
         runner.run(main())
     assert threads[0].dead
 

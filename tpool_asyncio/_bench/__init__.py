@@ -4,6 +4,9 @@
 `child` measures one contestant in a process of its own, `child_process` is the parent's handle on it, and `rounds`
 lets all of them take turns. `figures` has the medians and ratios, `table` and `targets` say them in words.
 
+`subject` says what one table is about. `green_calls` and `bridge` are subjects of synchronous code, whose contestants
+are `self_timed`; `worlds` are the packages with green threads, and `crowds` is what great numbers of those cost.
+
 No module here imports `tpool_asyncio.tpool` before the contestant of that name is opened. The package itself is loaded
 in every child process, since these modules are part of it; it starts no thread and changes nothing before its first
 call.

@@ -7,17 +7,13 @@ nothing.
 """
 
 import asyncio
-import faulthandler
-import gc
-import json
 import signal
 import sys
-import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from importlib import import_module
 from typing import cast
 
+from tpool_asyncio._bench.answers import Clock, say, watch_over
 from tpool_asyncio._bench.contestants import CONTESTANTS, Contestant
 from tpool_asyncio._bench.floors import raw_floor
 from tpool_asyncio._bench.workloads import WORKLOADS, run
@@ -30,7 +26,7 @@ def main(name: str, loop_name: str, patience: str) -> None:
 
     An answer that takes longer than ``patience`` seconds ends the process, with the stacks of all threads.
     """
-    watch = partial(faulthandler.dump_traceback_later, float(patience), exit=True)
+    watch = watch_over(float(patience))
     watch()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its children itself
     contestant = CONTESTANTS[name]
@@ -42,7 +38,7 @@ def main(name: str, loop_name: str, patience: str) -> None:
             with asyncio.Runner(debug=False, loop_factory=_loop_factory(loop_name)) as runner:
                 runner.run(_serve(contestant, watch))
     except ImportError as error:
-        _say({"missing": str(error)})
+        say({"missing": str(error)})
 
 
 def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -54,44 +50,25 @@ def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def _serve(contestant: Contestant, watch: Callable[[], None]) -> None:
     assert contestant.open is not None
     async with contestant.open() as submit:
-        _say({"ready": True})
+        say({"ready": True})
         for line in sys.stdin:
             watch()
             word, reps = line.split()
             workload = WORKLOADS[word]
-            clock = _Clock()
+            clock = Clock()
             await run(workload, submit, int(reps))
-            _say(clock.per_call(int(reps) * workload.at_once))
+            say(clock.per_call(int(reps) * workload.at_once))
 
 
 def _serve_without_loop(watch: Callable[[], None]) -> None:
     with raw_floor() as run_floor:
-        _say({"ready": True})
+        say({"ready": True})
         for line in sys.stdin:
             watch()
             word, reps = line.split()
-            clock = _Clock()
+            clock = Clock()
             run_floor(WORKLOADS[word], int(reps))
-            _say(clock.per_call(int(reps)))
-
-
-class _Clock:
-    """Runs from its making; what earlier rounds have left to the garbage collector is not counted."""
-
-    def __init__(self) -> None:
-        gc.collect()
-        self.cpu = time.process_time_ns()
-        self.wall = time.perf_counter_ns()
-
-    def per_call(self, calls: int) -> dict[str, float]:
-        wall = time.perf_counter_ns() - self.wall
-        cpu = time.process_time_ns() - self.cpu
-        return {"wall_us": wall / calls / 1000, "cpu_us": cpu / calls / 1000}
-
-
-def _say(message: Mapping[str, object]) -> None:
-    faulthandler.cancel_dump_traceback_later()
-    print(json.dumps(message), flush=True)
+            say(clock.per_call(int(reps)))
 
 
 if __name__ == "__main__":

@@ -37,11 +37,11 @@ def environment() -> dict[str, str]:
 class ChildProcess:
     """A process that is kept alive between rounds, so that its threads are warm."""
 
-    def __init__(self, name: str, loop: str) -> None:
+    def __init__(self, name: str, loop: str, program: str = "tpool_asyncio._bench.child") -> None:
         self.name = name
         self._process = subprocess.Popen(
             # Without -P the child would import what lies about in the folder where the user happens to be.
-            [sys.executable, "-P", "-m", "tpool_asyncio._bench.child", name, loop, str(PATIENCE)],
+            [sys.executable, "-P", "-m", program, name, loop, str(PATIENCE)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -78,6 +78,10 @@ class Contestant:
     only: Workload | None = None
     """The one workload it is meant for, None for all."""
 
+    def takes(self, workload: Workload) -> bool:
+        """Return whether it takes part in this workload."""
+        return self.only in (None, workload)
+
 
 TPOOL = Contestant("tpool", "tpool.execute", _tpool)
 FLOOR = Contestant("floor", "floor: lock, socket, poll", None, ONE_BY_ONE)

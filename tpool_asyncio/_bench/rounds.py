@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from tpool_asyncio._bench.child_process import BenchError, ChildProcess, MissingError
-from tpool_asyncio._bench.contestants import CONTESTANTS, TPOOL, Contestant
 from tpool_asyncio._bench.figures import Figures
-from tpool_asyncio._bench.workloads import WORKLOADS, Workload
+from tpool_asyncio._bench.subject import CALLS, Entrant, Subject
+from tpool_asyncio._bench.workloads import Workload
 
 __all__ = ["measure"]
 
@@ -19,47 +19,55 @@ __all__ = ["measure"]
 def measure(
     rounds: int,
     *,
+    subject: Subject = CALLS,
     loop: str = "asyncio",
     quick: bool = False,
-    workloads: Sequence[Workload] = tuple(WORKLOADS.values()),
-    contestants: Sequence[Contestant] = tuple(CONTESTANTS.values()),
+    workloads: Sequence[Workload] | None = None,
+    contestants: Sequence[Entrant] | None = None,
     on_round: Callable[[int], object] = lambda _: None,
 ) -> Figures:
     """Measure all contestants that are installed.
 
     Args:
         rounds: How many samples to take of each contestant in each workload, 1 or more.
+        subject: What is measured.
         loop: The kind of loop they run on, ``asyncio`` or ``uvloop``.
         quick: Make fewer calls per sample.
-        workloads: What they have to do.
-        contestants: Who takes part; those whose package is missing are left out and named in `Figures.missing`.
+        workloads: What they have to do, None for all workloads of the subject.
+        contestants: Who takes part, None for all contestants of the subject; those whose package is missing are left
+            out and named in `Figures.missing`.
         on_round: Called with the number of rounds done, at the start and after each.
 
     Raises:
-        BenchError: A process ended or hung, or not even tpool itself can be measured.
+        BenchError: A process ended or hung, or not even the reference of the subject can be measured.
     """
+    if workloads is None:
+        workloads = tuple(subject.workloads.values())
+    if contestants is None:
+        contestants = tuple(subject.contestants.values())
     figures = Figures(loop, rounds)
     with ExitStack() as stack:
-        running: list[tuple[Contestant, ChildProcess]] = []
+        running: list[tuple[Entrant, ChildProcess]] = []
         for contestant in contestants:
             try:
-                running.append((contestant, stack.enter_context(ChildProcess(contestant.name, loop))))
+                child = stack.enter_context(ChildProcess(contestant.name, loop, subject.program))
+                running.append((contestant, child))
             except MissingError as error:
-                if contestant is TPOOL:
-                    raise BenchError(f"tpool itself cannot be measured: {error}") from error
+                if contestant is subject.reference:
+                    raise BenchError(f"{contestant.name} itself cannot be measured: {error}") from error
                 figures.missing[contestant.name] = str(error)
         on_round(0)
         # The first calls start the threads, which belongs to nobody's cost per call.
         for contestant, child in running:
             for workload in workloads:
-                if contestant.only in (None, workload):
+                if contestant.takes(workload):
                     child.measure(workload, workload.quick_reps)
         for number in range(rounds):
             turn = number % len(running)
             for workload in workloads:
                 reps = workload.quick_reps if quick else workload.reps
                 for contestant, child in running[turn:] + running[:turn]:
-                    if contestant.only in (None, workload):
+                    if contestant.takes(workload):
                         figures.add(workload.name, contestant.name, child.measure(workload, reps))
             on_round(number + 1)
     return figures

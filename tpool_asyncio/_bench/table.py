@@ -4,9 +4,10 @@ import os
 import platform
 from collections.abc import Sequence
 
-from tpool_asyncio._bench.contestants import ASYNCIO_FLOOR, CONTESTANTS, FLOOR, THREADS, TPOOL
+from tpool_asyncio._bench.contestants import ASYNCIO_FLOOR, FLOOR
 from tpool_asyncio._bench.figures import Figures
-from tpool_asyncio._bench.workloads import ONE_BY_ONE, WORKLOADS
+from tpool_asyncio._bench.subject import CALLS, Subject
+from tpool_asyncio._bench.workloads import ONE_BY_ONE
 
 __all__ = ["as_json", "columns", "machine", "render"]
 
@@ -32,68 +33,74 @@ def machine() -> dict[str, object]:
     }
 
 
-def render(figures: Figures) -> str:
+def render(figures: Figures, subject: Subject = CALLS) -> str:
     """Return all tables, with what is left out and why."""
     about = machine()
+    reference = subject.reference.name
+    threads = f"{subject.threads} threads each, every" if subject.threads else "Every"
     heading = (
-        f"Cost per call on {about['python']}, {about['system']}, {about['processors']} processors,"
+        f"{subject.title} on {about['python']}, {about['system']}, {about['processors']} processors,"
         f" loop {figures.loop}.\n"
-        f"{THREADS} threads each, every contestant in a process of its own, medians of {figures.rounds} interleaved"
+        f"{threads} contestant in a process of its own, medians of {figures.rounds} interleaved"
         " rounds.\n"
-        '"x tpool" says how often the cost of tpool goes into it, as the median of that ratio within each round.'
+        f'"x {reference}" says how often the cost of {reference} goes into it,'
+        " as the median of that ratio within each round."
     )
     parts = [heading]
     for name in figures.samples:
         rows = []
-        for contestant in _in_order(figures, name):
+        for contestant in _in_order(figures, subject, name):
             taken = figures.median(name, contestant)
-            ratio = figures.ratio(name, contestant, TPOOL.name)
+            ratio = figures.ratio(name, contestant, reference)
             rows.append(
                 [
-                    CONTESTANTS[contestant].title,
+                    subject.contestants[contestant].title,
                     f"{taken.wall_us:.2f}",
                     f"{taken.cpu_us:.2f}",
                     f"{ratio.wall_us:.2f}" if ratio else "-",
                     f"{ratio.cpu_us:.2f}" if ratio else "-",
                 ]
             )
-        headers = [WORKLOADS[name].title, "wall us", "CPU us", "wall x tpool", "CPU x tpool"]
+        headers = [subject.workloads[name].title, "wall us", "CPU us", f"wall x {reference}", f"CPU x {reference}"]
         parts.append(columns(headers, rows))
     for floor in (FLOOR, ASYNCIO_FLOOR):
-        ratio = figures.ratio(ONE_BY_ONE.name, TPOOL.name, floor.name)
+        ratio = figures.ratio(ONE_BY_ONE.name, reference, floor.name)
         if ratio:
-            parts.append(f"tpool / {floor.title}: {ratio.wall_us:.2f} in wall time, {ratio.cpu_us:.2f} in CPU time")
+            held = f"{ratio.wall_us:.2f} in wall time, {ratio.cpu_us:.2f} in CPU time"
+            parts.append(f"{reference} / {floor.title}: {held}")
     for contestant, reason in figures.missing.items():
-        parts.append(f"{CONTESTANTS[contestant].title} is left out: {reason}; pip install 'tpool-asyncio[bench]'")
+        title = subject.contestants[contestant].title
+        parts.append(f"{title} is left out: {reason}; pip install 'tpool-asyncio[bench]'")
     return "\n\n".join(parts)
 
 
-def _in_order(figures: Figures, workload: str) -> list[str]:
+def _in_order(figures: Figures, subject: Subject, workload: str) -> list[str]:
     taken = set(figures.contestants(workload))
-    return [name for name in CONTESTANTS if name in taken]
+    return [name for name in subject.contestants if name in taken]
 
 
-def as_json(figures: Figures) -> dict[str, object]:
+def as_json(figures: Figures, subject: Subject = CALLS) -> dict[str, object]:
     """Return the same as something to write as JSON, with every sample."""
+    reference = subject.reference.name
     workloads: dict[str, object] = {}
     for name, taken in figures.samples.items():
         contestants: dict[str, object] = {}
-        for contestant in _in_order(figures, name):
+        for contestant in _in_order(figures, subject, name):
             median = figures.median(name, contestant)
-            ratio = figures.ratio(name, contestant, TPOOL.name)
+            ratio = figures.ratio(name, contestant, reference)
             contestants[contestant] = {
                 "wall_us": median.wall_us,
                 "cpu_us": median.cpu_us,
-                "wall_ratio_to_tpool": ratio and ratio.wall_us,
-                "cpu_ratio_to_tpool": ratio and ratio.cpu_us,
+                f"wall_ratio_to_{reference}": ratio and ratio.wall_us,
+                f"cpu_ratio_to_{reference}": ratio and ratio.cpu_us,
                 "samples": [[sample.wall_us, sample.cpu_us] for sample in taken[contestant]],
             }
-        workloads[name] = {"title": WORKLOADS[name].title, "contestants": contestants}
+        workloads[name] = {"title": subject.workloads[name].title, "contestants": contestants}
     return {
         "machine": machine(),
         "loop": figures.loop,
         "rounds": figures.rounds,
-        "threads": THREADS,
+        "threads": subject.threads,
         "missing": figures.missing,
         "workloads": workloads,
     }

@@ -3,11 +3,12 @@
 import sys
 from dataclasses import dataclass
 
-from tpool_asyncio._bench.contestants import CONTESTANTS, FLOOR, PEERS, TPOOL
+from tpool_asyncio._bench.contestants import FLOOR, PEERS, TPOOL
 from tpool_asyncio._bench.figures import Figures
-from tpool_asyncio._bench.workloads import AT_ONCE_20, AT_ONCE_1000, GATHERED_1000, ONE_BY_ONE, SLEEPING_100, WORKLOADS
+from tpool_asyncio._bench.subject import CALLS, Subject
+from tpool_asyncio._bench.workloads import AT_ONCE_20, AT_ONCE_1000, GATHERED_1000, ONE_BY_ONE, SLEEPING_100
 
-__all__ = ["Verdict", "verdicts"]
+__all__ = ["Verdict", "faster", "verdicts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +30,30 @@ def verdicts(figures: Figures, version: tuple[int, int] = sys.version_info[:2]) 
     """Judge the figures by the targets for this version of Python."""
     twenty = 4.0 if version < (3, 12) else 2.5
     judged = [
-        _faster(figures, AT_ONCE_1000.name, "to_thread", 10.0),
-        _faster(figures, AT_ONCE_1000.name, "to_thread", 10.0, cpu=True),
-        _faster(figures, AT_ONCE_1000.name, "anyio", 20.0),
-        _faster(figures, AT_ONCE_1000.name, "anyio", 20.0, cpu=True),
+        faster(figures, AT_ONCE_1000.name, "to_thread", 10.0),
+        faster(figures, AT_ONCE_1000.name, "to_thread", 10.0, cpu=True),
+        faster(figures, AT_ONCE_1000.name, "anyio", 20.0),
+        faster(figures, AT_ONCE_1000.name, "anyio", 20.0, cpu=True),
         # The same held against the calls with asyncio.gather's own price on both sides.
-        _faster(figures, GATHERED_1000.name, "to_thread", 10.0),
-        _faster(figures, GATHERED_1000.name, "anyio", 20.0),
-        _faster(figures, AT_ONCE_20.name, "to_thread", twenty),
+        faster(figures, GATHERED_1000.name, "to_thread", 10.0),
+        faster(figures, GATHERED_1000.name, "anyio", 20.0),
+        faster(figures, AT_ONCE_20.name, "to_thread", twenty),
         _near_floor(figures, 1.15),
     ]
-    judged += [_faster(figures, ONE_BY_ONE.name, peer.name, 1.0) for peer in PEERS]
-    judged.append(_faster(figures, SLEEPING_100.name, "to_thread", 2.0))
+    judged += [faster(figures, ONE_BY_ONE.name, peer.name, 1.0) for peer in PEERS]
+    judged.append(faster(figures, SLEEPING_100.name, "to_thread", 2.0))
     return judged
 
 
-def _faster(figures: Figures, workload: str, peer: str, times: float, *, cpu: bool = False) -> Verdict:
-    ratio = figures.ratio(workload, peer, TPOOL.name)
+def faster(
+    figures: Figures, workload: str, peer: str, times: float, *, subject: Subject = CALLS, cpu: bool = False
+) -> Verdict:
+    """Judge whether the cost of the subject's reference goes into that of a peer as often as it should."""
+    reference = subject.reference.name
+    ratio = figures.ratio(workload, peer, reference)
     kind = "CPU time" if cpu else "wall time"
-    target = f"{WORKLOADS[workload].title}, {kind}: {CONTESTANTS[peer].title} / tpool >= {times:g}"
+    title, peer_title = subject.workloads[workload].title, subject.contestants[peer].title
+    target = f"{title}, {kind}: {peer_title} / {reference} >= {times:g}"
     if ratio is None:
         return Verdict(target, None, met=False)
     measured = ratio.cpu_us if cpu else ratio.wall_us

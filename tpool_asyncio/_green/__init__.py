@@ -7,6 +7,6 @@ somebody else wants raised where a green thread or a script waits: a time limit,
 
 The modules, from the ground up: `interrupts`, `driven` (greenlet and task), `hub`, `current` (the hub of this thread,
 and how hubs end), `waiting` (the one place where synchronous code gives way), `green_thread`, and what is built on
-these: `spawning`, `bridge`, `timeouts`, `trampoline`, `confined`, `event`, `semaphore`, `queues`, `green_pool`,
-`corolocal` and `pool`.
+these: `spawning`, `bridge`, `timeouts` and `trampoline`; `confined`, `event`, `semaphore`, `light_queue`, `queues`,
+`green_map`, `green_pool`, `green_pile` and `corolocal`; and `green_call`, `script_call` and `pool`.
 """

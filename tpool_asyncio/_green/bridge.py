@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from tpool_asyncio._green.current import get_hub
-from tpool_asyncio._green.driven import drive
+from tpool_asyncio._green.driven import begin, conclude, drive
 from tpool_asyncio._green.green_thread import GreenThread
 from tpool_asyncio._green.waiting import await_, current_driven
 from tpool_asyncio._pool.refusal import close_unused
@@ -57,9 +57,15 @@ async def run(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         raise TypeError(f"run takes a synchronous function and its arguments, not {fn!r}")
     green: GreenThread[T] = GreenThread(get_hub(), fn, args, kwargs)
     green._task = asyncio.current_task()
-    steps = drive(green)
-    del green
-    return await steps  # type: ignore[no-any-return]
+    wanted = begin(green)
+    if green:
+        wanted = drive(green, wanted)
+        del green  # or else the traceback of an error would lead back to it
+        return await wanted  # type: ignore[no-any-return]
+    try:
+        return conclude(green)  # type: ignore[no-any-return]
+    finally:
+        del green
 
 
 def async_(fn: Callable[P, T], /) -> Callable[P, Coroutine[Any, Any, T]]:

@@ -40,24 +40,24 @@ Turn: TypeAlias = asyncio.Future[bool]
 class Confined:
     """An object that belongs to the thread that first uses it."""
 
-    _owner: int | None = None
-    _owner_name = ""
+    _owner: int | None = None  # the identity of the thread
 
     def _check_thread(self) -> None:
-        """Refuse to be used from another thread. Costs 50 ns."""
+        """Refuse to be used from another thread."""
         if get_ident() != self._owner:
             self._take_or_refuse()
 
     def _take_or_refuse(self) -> None:
         mine = get_ident()
-        if self.__dict__.setdefault("_owner", mine) == mine:  # in one step, since two threads may be the first
-            self._owner_name = current_thread().name
-            return
-        raise RuntimeError(
-            f"this {type(self).__name__} belongs to the thread {self._owner_name!r}, where it was first used, and can"
-            " only be used there; between threads, use the locks of threading, queue.Queue, tpool.execute, or"
-            " hub.loop.call_soon_threadsafe(function)"
-        )
+        # In one step, since two threads may be the first.
+        owner, name = self.__dict__.setdefault("_first_user", (mine, current_thread().name))
+        if owner != mine:
+            raise RuntimeError(
+                f"this {type(self).__name__} belongs to the thread {name!r}, where it was first used, and can only be"
+                " used there; between threads, use the locks of threading, queue.Queue, tpool.execute, or"
+                " hub.loop.call_soon_threadsafe(function)"
+            )
+        self._owner = mine
 
 
 class Line(Generic[T]):

@@ -32,10 +32,16 @@ from tpool_asyncio._green.interrupts import Interrupt
 if TYPE_CHECKING:
     from tpool_asyncio._green.hub import Hub
 
-__all__ = ["NOTHING", "Driven", "Parking", "drive", "finish_at_once", "resume"]
+__all__ = ["Driven", "Parking", "begin", "conclude", "drive", "finish_at_once", "resume"]
 
 
-NOTHING: Any = object()
+class Strayed:
+    """A green thread that `resume` has run, and that no longer waits for what its task waits for."""
+
+    __slots__ = ("wanted",)
+
+    def __init__(self, wanted: Any) -> None:
+        self.wanted = wanted  # what it waits for, or anything if it has ended
 
 
 class Parking(asyncio.Future[None]):
@@ -70,11 +76,11 @@ class Driven(greenlet):
 
     __slots__ = (
         "_args",
+        "_detour",
         "_error",
         "_fn",
         "_given_up",
         "_hub",
-        "_inner",
         "_interrupts",
         "_kwargs",
         "_over",
@@ -82,7 +88,6 @@ class Driven(greenlet):
         "_task",
         "_traceback",
         "_value",
-        "_wanted",
     )
 
     def __init__(self, hub: "Hub", fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -92,9 +97,9 @@ class Driven(greenlet):
         self._kwargs: dict[str, Any] = kwargs
         self._task: asyncio.Task[Any] | None = None
         self._interrupts: tuple[Interrupt, ...] = ()
-        self._inner: greenlet | None = None  # a plain greenlet inside this one that waits in its place
+        self._detour: greenlet | Strayed | None = None  # a plain greenlet inside this one that waits in its place, or
+        # what this waits for if that is not what its task waits for
         self._parking: Parking | None = None  # what the task waits for while this waits for a call
-        self._wanted: Any = NOTHING  # what this waits for, if that is not what its task waits for
         self._over = False  # whether the outcome is there
         self._given_up = False  # whether the task is to end without the greenlet
         self._value: Any = None
@@ -159,55 +164,79 @@ class Driven(greenlet):
         return error
 
 
-@types.coroutine
-def drive(driven: Driven) -> Generator[Any, Any, Any]:
-    """Run a greenlet inside the task that awaits this; return or raise the outcome of its function."""
-    if driven._task is None:
-        yield  # an eager task runs before whoever starts it knows of it
+def begin(driven: Driven) -> Any:
+    """Run a greenlet up to where it first waits, and return what it wants there. In a step of its task."""
     driven.parent = getcurrent()
-    wanted = driven.switch()
-    target: greenlet = driven
-    failure: BaseException | None = None
+    return driven.switch()
+
+
+@types.coroutine
+def drive(driven: Driven, wanted: Any) -> Generator[Any, Any, Any]:
+    """Run a greenlet that has begun inside the task that awaits this; return or raise the outcome of its function."""
     while driven:  # until it has ended
         try:
             yield wanted
-        except GeneratorExit:
-            finish_at_once(driven, RuntimeError("this green thread is being closed, so that it cannot wait any more"))
-            raise
         except BaseException as error:
-            if driven._given_up:
-                raise
-            failure = error
+            wanted = _throw(driven, error)
         else:
-            failure = None
-        if (strayed := driven._wanted) is not NOTHING:  # `resume` has been there
-            driven._wanted = NOTHING
-            if not driven:
-                break
-            if failure is None:
-                wanted = strayed
-                continue
-            if isinstance(strayed, asyncio.Future):
-                strayed.cancel()
-        if driven.parent is not (here := getcurrent()):
-            driven.parent = here  # the loop is run from somewhere else than before, or `resume` has been there
-        target = driven if driven._inner is None else driven._inner
-        if failure is None:
-            wanted = target.switch()
-        else:
-            wanted = target.throw(failure)
-            if driven:
-                driven._hub._went_on(driven)
+            if driven._detour is None:
+                if driven.parent is not getcurrent():
+                    driven.parent = getcurrent()  # the loop is run from somewhere else than before
+                wanted = driven.switch()
+            else:
+                wanted = _take_detour(driven)
+    try:
+        return conclude(driven)
+    finally:
+        del driven  # or else the traceback of an error would lead back to it
+
+
+def _take_detour(driven: Driven) -> Any:
+    """Go on with a greenlet where a plain switch to it would not do, and return what it wants then."""
+    detour, driven._detour = driven._detour, None
+    if isinstance(detour, greenlet):
+        driven.parent = getcurrent()
+        return detour.switch()
+    assert detour is not None
+    return detour.wanted
+
+
+def _throw(driven: Driven, error: BaseException) -> Any:
+    """Raise an exception where a greenlet waits, and return what it wants then."""
+    if isinstance(error, GeneratorExit):
+        finish_at_once(driven, RuntimeError("this green thread is being closed, so that it cannot wait any more"))
+        raise error
+    if driven._given_up:
+        raise error
+    target: greenlet = driven
+    detour, driven._detour = driven._detour, None
+    if isinstance(detour, greenlet):
+        target = detour
+    elif detour is not None:  # what it wants was never waited for
+        if isinstance(detour.wanted, asyncio.Future):
+            detour.wanted.cancel()
+        if not driven:
+            return None
+    driven.parent = getcurrent()
+    wanted = target.throw(error)
+    if driven:
+        driven._hub._went_on(driven)
+    return wanted
+
+
+def conclude(driven: Driven) -> Any:
+    """Return or raise the outcome of a greenlet that has ended."""
     driven._parking = None
     for interrupt in driven._interrupts:
         driven._withdraw(interrupt)
-    value, outcome = driven._value, driven._error
-    try:
-        if outcome is not None:
-            raise outcome
+    value, error = driven._value, driven._error
+    if error is None:
         return value
+    del driven  # or else the traceback of the error would lead back to it
+    try:
+        raise error
     finally:
-        del driven, outcome, failure, target  # or else the traceback of the error would lead back to it
+        del error
 
 
 def resume(driven: Driven, parking: Parking, loop: asyncio.AbstractEventLoop) -> None:
@@ -219,15 +248,15 @@ def resume(driven: Driven, parking: Parking, loop: asyncio.AbstractEventLoop) ->
     """
     task = driven._task
     assert task is not None
-    if driven.parent is not (here := getcurrent()):
-        driven.parent = here
+    if driven.parent is not getcurrent():
+        driven.parent = getcurrent()
     asyncio._enter_task(loop, task)
     try:
         wanted = driven.switch()
     finally:
         asyncio._leave_task(loop, task)
     if wanted is not parking or parking.done():
-        driven._wanted = wanted
+        driven._detour = Strayed(wanted)
         if not parking.done():
             parking.set_result(None)
 
@@ -245,7 +274,7 @@ def finish_at_once(driven: Driven, refusal: BaseException) -> bool:
         if not driven:
             return True  # it has ended, or never started
         driven.parent = getcurrent()
-        target = driven if driven._inner is None else driven._inner
+        target = driven._detour if isinstance(driven._detour, greenlet) else driven
         target.throw(error)
         error = refusal
     return False

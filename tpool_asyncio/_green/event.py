@@ -61,7 +61,7 @@ class Event(Confined):
             TypeError: ``exc`` is no exception.
             RuntimeError: The event belongs to another thread.
 
-        To be called in a green thread or script, in async code or a callback, but not from any thread but the event's.
+        To be called in a green thread or script, in async code or a callback, in the thread of the event.
 
         .. versionadded:: 0.1.0
         """
@@ -84,7 +84,7 @@ class Event(Confined):
             TypeError: It is no exception.
             RuntimeError: The event belongs to another thread.
 
-        To be called in a green thread or script, in async code or a callback, but not from any thread but the event's.
+        To be called in a green thread or script, in async code or a callback, in the thread of the event.
 
         .. versionadded:: 0.1.0
         """
@@ -127,7 +127,7 @@ class Event(Confined):
             AssertionError: The event has not been sent; as in Eventlet.
             RuntimeError: The event belongs to another thread.
 
-        To be called in a green thread or script, in async code or a callback.
+        To be called in a green thread or script, in async code or a callback, in the thread of the event.
 
         .. versionadded:: 0.1.0
         """

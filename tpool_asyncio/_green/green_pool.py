@@ -5,24 +5,22 @@ in whatever way it ends: as a function linked to it. The pool is idle when all s
 nobody has been given one and has not spawned yet.
 """
 
-import asyncio
-from asyncio import CancelledError
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from typing import Any, Generic, ParamSpec, Self, TypeVar
-
-from greenlet import GreenletExit
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from tpool_asyncio._green import spawning
 from tpool_asyncio._green.confined import Confined, Line, whole_number
 from tpool_asyncio._green.current import get_hub
+from tpool_asyncio._green.green_map import GreenMap
 from tpool_asyncio._green.green_thread import GreenThread
-from tpool_asyncio._green.queues import LightQueue
 from tpool_asyncio._green.semaphore import Semaphore
-from tpool_asyncio._green.waiting import current_driven, wait
+from tpool_asyncio._green.waiting import current_driven
 from tpool_asyncio._pool.refusal import not_callable_error
 
-__all__ = ["GreenMap", "GreenPile", "GreenPool"]
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["GreenPool"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -179,7 +177,7 @@ class GreenPool(Confined):
             ValueError: It is negative.
             RuntimeError: The pool belongs to another thread.
 
-        To be called in a green thread or script, in async code or a callback.
+        To be called in a green thread or script, in async code or a callback, in the thread of the pool.
 
         .. versionadded:: 0.1.0
         """
@@ -210,7 +208,7 @@ class GreenPool(Confined):
         """
         return len(self._slots._line)
 
-    def starmap(self, function: Callable[..., T] | None, iterable: Iterable[Iterable[Any]]) -> "GreenMap[T]":
+    def starmap(self, function: Callable[..., T] | None, iterable: Iterable[Iterable[Any]]) -> GreenMap[T]:
         """Call ``function(*args)`` in a green thread for each ``args`` of an iterable; return the results in order.
 
         It begins at once and reads ahead: as many run at a time as this pool has slots, and as many results are kept
@@ -239,9 +237,9 @@ class GreenPool(Confined):
             raise not_callable_error(function)
         if not self.size:
             raise ValueError("a GreenPool of size 0 would never call the function; resize() it first")
-        return GreenMap(_tuple if function is None else function, iter(iterable), self.size)
+        return GreenMap(_tuple if function is None else function, iter(iterable), GreenPool(self.size))
 
-    def imap(self, function: Callable[..., T] | None, *iterables: Iterable[Any]) -> "GreenMap[T]":
+    def imap(self, function: Callable[..., T] | None, *iterables: Iterable[Any]) -> GreenMap[T]:
         """Call a function in green threads with the items of iterables, like `map`; return the results in order.
 
         Args:
@@ -283,168 +281,5 @@ def _run_in_place(function: Callable[..., T], args: Any, kwargs: Any) -> GreenTh
     green._value, green._error = value, failure
     green._traceback = None if failure is None else failure.__traceback__
     green._over = True
-    green.throw(GreenletExit)  # which makes it dead
     green._ended()
     return green
-
-
-class GreenPile(Generic[T]):
-    """Green threads whose results are iterated over in the order in which they were spawned.
-
-    .. code-block:: python
-
-        pile = GreenPile(10)
-        for url in urls:
-            pile.spawn(fetch, url)
-        for page in pile: ...                # ends when as many results have been given as were spawned
-
-    Args:
-        size_or_pool: A `GreenPool` to spawn in, or the size of one.
-
-    Raises:
-        TypeError: It is neither.
-        ValueError: The size is negative.
-
-    .. versionadded:: 0.1.0
-    """
-
-    def __init__(self, size_or_pool: GreenPool | int = 1000) -> None:
-        self.pool = size_or_pool if isinstance(size_or_pool, GreenPool) else GreenPool(size_or_pool)
-        self._threads: LightQueue[GreenThread[T] | None] = LightQueue()
-        self._due = 0  # spawned or about to be, minus those that somebody waits for
-
-    def spawn(self, func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Run a function as `GreenPool.spawn` does. Its result is for whoever iterates over the pile.
-
-        Args:
-            func: What to run. All arguments that follow are its own.
-
-        Raises:
-            TypeError: ``func`` is not callable. A coroutine is closed.
-            RuntimeError: As for `GreenPool.spawn`.
-
-        Cancellation: Ends the waiting, and nothing is run.
-
-        To be called in a green thread or script. Where it need not wait, in async code as well.
-
-        .. versionadded:: 0.1.0
-        """
-        self._due += 1
-        try:
-            green = self.pool.spawn(func, *args, **kwargs)
-        except BaseException:
-            self._due -= 1
-            if self._due < 0:  # somebody waits for it already
-                self._threads.put_nowait(None)
-            raise
-        self._threads.put_nowait(green)
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> T:
-        if self._due <= 0:
-            raise StopIteration
-        self._due -= 1
-        try:
-            green = self._threads.get()
-        except BaseException:
-            self._due += 1
-            raise
-        if green is None:
-            self._due += 1
-            raise StopIteration
-        return _outcome(green, self._return)
-
-    def _return(self, green: GreenThread[T] | None) -> None:
-        self._due += 1
-        self._threads._return(green)
-
-
-class GreenMap(Iterator[T]):
-    """The results of `GreenPool.imap` and `GreenPool.starmap`, in order; nobody makes one.
-
-    When it is dropped or closed before its end, no more calls begin; those that run go on to their ends.
-
-    How it works: a **feeder**, which is a green thread, iterates over the arguments, spawns green threads in a pool of
-    their own, and puts them into a queue of bounded size. It knows nothing of this object, so that this can be dropped
-    while the feeder waits. At its end, for whatever reason, a function linked to it puts None into the queue.
-
-    .. versionadded:: 0.1.0
-    """
-
-    def __init__(self, function: Callable[..., T], iterator: Iterator[Iterable[Any]], size: int) -> None:
-        self._over = False
-        self._threads: LightQueue[GreenThread[T] | None] = LightQueue(size)
-        self._feeder = spawning.spawn(_feed, function, iterator, GreenPool(size), self._threads)
-        self._feeder.link(_end, self._threads)
-
-    def __next__(self) -> T:
-        if self._over:
-            raise StopIteration
-        green = self._threads.get()
-        if green is not None:
-            return _outcome(green, self._threads._return)
-        self._threads.put_nowait(None)  # for others who wait
-        if self._over:
-            raise StopIteration
-        self._over = True
-        try:
-            error = self._feeder.wait()
-        except BaseException as reason:
-            raise RuntimeError("the green thread that iterates over the arguments has been ended") from reason
-        raise StopIteration if error is None else error
-
-    def close(self) -> None:
-        """End the iteration: no more calls begin. May be called from any thread, and more than once.
-
-        .. versionadded:: 0.1.0
-        """
-        self._over = True
-        feeder = self._feeder
-        if not feeder._over and feeder._task is not None and not feeder._hub._forked:
-            with suppress(RuntimeError):  # the loop has been closed, and the feeder has ended with it
-                feeder._task.get_loop().call_soon_threadsafe(feeder._interrupt, GreenletExit())
-
-    def __del__(self) -> None:
-        if hasattr(self, "_feeder"):
-            self.close()
-
-
-def _feed(
-    function: Callable[..., T],
-    iterator: Iterator[Iterable[Any]],
-    pool: GreenPool,
-    threads: LightQueue[GreenThread[T] | None],
-) -> BaseException | None:
-    """Be the feeder; return the exception of the iterator."""
-    try:
-        for args in iterator:
-            threads.put(pool.spawn(function, *args))
-    except (GreenletExit, CancelledError, KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:
-        return error
-    return None
-
-
-def _end(_: GreenThread[Any], threads: LightQueue[Any]) -> None:
-    threads.resize(None)
-    threads.put_nowait(None)
-
-
-def _outcome(green: GreenThread[T], put_back: Callable[[GreenThread[T]], None]) -> T:
-    """Wait for a green thread out of a queue, and return or raise its outcome; put it back if that is interrupted."""
-    waiter = green._waiter()
-    if waiter is not None:
-        try:
-            wait(waiter)
-        except BaseException:
-            put_back(green)
-            raise
-    try:
-        return green.wait()
-    except StopIteration as error:
-        raise RuntimeError(
-            f"{green.name} raised StopIteration, which would look like the end of the results"
-        ) from error

@@ -2,12 +2,12 @@
 
 import asyncio
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from greenlet import GreenletExit
 
-from tpool_asyncio._green.driven import Driven, drive
+from tpool_asyncio._green.driven import Driven, begin, drive
 from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._green.waiting import await_, current_driven, wait
 from tpool_asyncio._pool.job import call_name
@@ -29,11 +29,13 @@ class GreenThread(Driven, Generic[T]):
     .. versionadded:: 0.1.0
     """
 
-    __slots__ = ("_forgotten", "_links", "_timer", "_waiters")
+    __slots__ = ("_collected", "_forgotten", "_has_own_task", "_links", "_timer", "_waiters")
 
     def __init__(self, hub: Hub, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         super().__init__(hub, fn, args, kwargs)
-        self._forgotten = False  # whether nobody can ask for the outcome
+        self._forgotten = False  # whether nobody is expected to ask for the outcome
+        self._collected = False  # whether somebody has
+        self._has_own_task = False
         self._links: list[Link] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
@@ -43,7 +45,7 @@ class GreenThread(Driven, Generic[T]):
 
     def _start(self) -> None:
         """Make the task, which then runs the function in the next turn of the loop."""
-        living = _live(drive(self))
+        living = _live(self)
         try:
             task = self._hub.loop.create_task(living, name=getattr(self._fn, "__qualname__", None))
         except BaseException:
@@ -51,6 +53,7 @@ class GreenThread(Driven, Generic[T]):
             self._hub._greens.discard(self)
             raise
         self._task = task
+        self._has_own_task = True
         task.add_done_callback(self._task_ended)
 
     def _ensure_task(self) -> None:
@@ -93,14 +96,16 @@ class GreenThread(Driven, Generic[T]):
         """See to what has not been seen to in the greenlet. In a callback of the loop."""
         if not self._over:  # ended before its first step, or given up
             self._end_without_running(CancelledError() if self._given_up else self._exchange(CancelledError()))
-        if self._forgotten and not task.cancelled() and (error := task.exception()) is not None:
+        if self._collected:
+            _take_for_collected(task)
+        elif self._forgotten and not task.cancelled() and (error := task.exception()) is not None:
             self._report(f"nobody waits for green thread {self.name}, which raised an exception", error)
 
     # What its users see
 
     @property
     def name(self) -> str:
-        """What messages call it: the name of its task, which is that of the function unless it has been changed.
+        """What messages call it, which is the name of its task: that of the function, unless it has been changed.
 
         .. versionadded:: 0.1.0
         """
@@ -180,9 +185,9 @@ class GreenThread(Driven, Generic[T]):
         return waiter
 
     def _outcome(self) -> "tuple[T, BaseException | None]":
-        task = self._task
-        if task is not None and task.done() and not task.cancelled():
-            task.exception()  # so that asyncio takes it for collected
+        self._collected = True
+        if self._has_own_task and self._task is not None and self._task.done():
+            _take_for_collected(self._task)
         error = self._error
         # As it was, without those who have raised it before.
         return self._value, None if error is None else error.with_traceback(self._traceback)
@@ -288,12 +293,22 @@ class GreenThread(Driven, Generic[T]):
         return f"<{type(self).__qualname__} {self.name} {state} at {id(self):#x}>"
 
 
-async def _live(steps: Awaitable[T]) -> T:
+async def _live(green: GreenThread[T]) -> T:
     """Be the body of the task of a green thread. To be killed is the task's being cancelled."""
+    if green._task is None:
+        await asyncio.sleep(0)  # an eager task runs before whoever starts it knows of it
+    living = drive(green, begin(green))
+    del green  # or else the traceback of an error would lead back to it
     try:
-        return await steps
+        return await living  # type: ignore[no-any-return]
     except GreenletExit:
         raise CancelledError("killed") from None
+
+
+def _take_for_collected(task: "asyncio.Task[Any]") -> None:
+    """Have asyncio not complain that nobody has asked for the outcome of a task that is done."""
+    if not task.cancelled():
+        task.exception()
 
 
 def kill_error(throw_args: tuple[Any, ...]) -> BaseException:

@@ -166,7 +166,8 @@ class Hub:
             script.awaited = None
             if takes_ctrl_c:
                 signal(SIGINT, default_int_handler)
-        if script.interrupts:
+        # What has come in time is not lost: the interrupt then is for the next wait. But Ctrl-C is for now.
+        if script.interrupts and (awaited.cancelled() or script.interrupts[0].is_ctrl_c):
             raise script._exchange(asyncio.CancelledError())
 
     def _take_ctrl_c(self, loop: asyncio.AbstractEventLoop) -> bool:
@@ -202,7 +203,9 @@ class Hub:
         green threads with all its tasks.
 
         Raises:
-            RuntimeError: This is not the hub's thread.
+            RuntimeError: This is another thread.
+
+        To be called in the hub's thread.
 
         .. versionadded:: 0.1.0
         """

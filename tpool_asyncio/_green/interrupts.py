@@ -32,6 +32,10 @@ class Interrupt:
         self.exception = exception
         self.base = base  # how often the task had been cancelled when the limit was set
 
+    @property
+    def is_ctrl_c(self) -> bool:
+        return isinstance(self.exception, KeyboardInterrupt)
+
 
 class Interruptible(Protocol):
     """What can be interrupted: a green thread, or the script of a thread."""
@@ -54,6 +58,9 @@ class Awaited(Protocol):
 
     def cancel(self) -> object:
         """Have it be over soon."""
+
+    def cancelled(self) -> bool:
+        """Return whether that is why it is over."""
 
 
 class ScriptWait:

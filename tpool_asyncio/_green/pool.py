@@ -111,8 +111,8 @@ class Pool:
                 exiting.
             ValueError: The environment variable ``EVENTLET_THREADPOOL_SIZE`` is no valid size (default pool only).
             BaseException: Whatever ``fn`` raises, as the same object. A `StopIteration` or `asyncio.CancelledError`
-                comes as the cause of a `RuntimeError`; but from a call that ran in place, a `CancelledError` comes as
-                it is.
+                comes as the cause of a `RuntimeError`; but a call that ran in place raises an
+                `asyncio.CancelledError` as it is.
 
         Cancellation: A `Timeout`, `kill`, or the cancellation of the task ends the waiting. A call that is queued is
         dropped; it never runs. A call that runs cannot be stopped: it is abandoned, its outcome is dropped (an

@@ -105,6 +105,10 @@ class ScriptCall(LoopJob):
         """Return whether the script need not wait any more."""
         return self.over or self.given_up
 
+    def cancelled(self) -> bool:
+        """Return whether the script has given up the call."""
+        return self.given_up
+
     def cancel(self) -> None:
         """Give up the call: a queued one never runs, a running one is abandoned. In the script, or in its loop."""
         if not self.done():

@@ -95,7 +95,7 @@ class Semaphore(Confined):
         Raises:
             RuntimeError: The semaphore belongs to another thread.
 
-        To be called in a green thread or script, in async code or a callback.
+        To be called in a green thread or script, in async code or a callback, in the thread of the semaphore.
 
         .. versionadded:: 0.1.0
         """
@@ -119,7 +119,7 @@ class Semaphore(Confined):
 
     @property
     def counter(self) -> int:
-        """The number of tokens there are.
+        """The number of tokens there are. May be looked at from any thread.
 
         .. versionadded:: 0.1.0
         """
@@ -128,6 +128,8 @@ class Semaphore(Confined):
     @property
     def balance(self) -> int:
         """The number of tokens there are; or if that is 0, minus the number of those who wait for one.
+
+        May be looked at from any thread.
 
         .. versionadded:: 0.1.0
         """
@@ -175,7 +177,7 @@ class BoundedSemaphore(Semaphore):
             ValueError: All tokens are there already.
             RuntimeError: The semaphore belongs to another thread.
 
-        To be called in a green thread or script, in async code or a callback.
+        To be called in a green thread or script, in async code or a callback, in the thread of the semaphore.
 
         .. versionadded:: 0.1.0
         """

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
 import greenlet
@@ -156,14 +157,15 @@ def sleep(seconds: float = 0) -> None:
     await_(asyncio.sleep(check_delay(seconds)))
 
 
-def check_delay(seconds: float) -> float:
+def check_delay(seconds: object) -> float:
     """Return a delay in seconds that is not negative; raise if it is no number."""
-    try:
-        delay = float(seconds)
-    except (TypeError, ValueError):
-        raise TypeError(f"a time is a number of seconds, not {seconds!r}") from None
+    delay = math.nan
+    if not isinstance(seconds, (str, bytes)):
+        with suppress(TypeError, ValueError):
+            delay = float(seconds)  # type: ignore[arg-type]
     if math.isnan(delay):
-        raise ValueError("a time must be a number of seconds, not NaN")
+        kind = ValueError if isinstance(seconds, float) else TypeError
+        raise kind(f"a time must be a number of seconds, not {seconds!r}")
     return max(0.0, delay)
 
 

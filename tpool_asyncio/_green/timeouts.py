@@ -1,15 +1,18 @@
 """Time limits for synchronous code that waits."""
 
-import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tpool_asyncio._green.green_thread import kill_error
-from tpool_asyncio._green.interrupts import Interrupt, Interruptible
 from tpool_asyncio._green.spawning import check_delay
 from tpool_asyncio._green.waiting import interruptible
 from tpool_asyncio._pool.refusal import close_unused
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from tpool_asyncio._green.interrupts import Interrupt, Interruptible
 
 __all__ = ["Timeout", "with_timeout"]
 
@@ -132,7 +135,7 @@ class Timeout(BaseException):
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> bool:
+    ) -> bool | None:  # not plain bool, or else type checkers would take every block for one that may be left half done
         self.cancel()
         return exc is self and self.exception is False
 

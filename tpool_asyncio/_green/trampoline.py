@@ -1,11 +1,13 @@
 """Waiting for a file descriptor."""
 
-import asyncio
-from collections.abc import Hashable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tpool_asyncio._green.timeouts import Timeout
 from tpool_asyncio._green.waiting import interruptible, wait
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Hashable
 
 __all__ = ["trampoline"]
 
@@ -61,7 +63,7 @@ def trampoline(
     add(fileno, _set, ready)
     hub._watched.add(watched)
     try:
-        with Timeout(timeout, timeout_exc):
+        with Timeout(timeout, None if timeout_exc is Timeout else timeout_exc):
             wait(ready)
     finally:
         hub._watched.discard(watched)

@@ -47,7 +47,7 @@ def wait(future: "asyncio.Future[T]") -> T:
         return future.result()
     finally:
         wanted = None
-        del future, driven, failure  # an error's traceback leads to this frame, and must not lead back to the error
+        del future, driven, failure  # an error's traceback leads here, and must not lead back to it
 
 
 def _wait_elsewhere(future: "asyncio.Future[T]") -> T:
@@ -56,7 +56,7 @@ def _wait_elsewhere(future: "asyncio.Future[T]") -> T:
         return script_hub()._run(future)
     if driven._interrupts:
         future.cancel()
-    return _await_in(driven, _coroutine_of(future))
+    return await_(_coroutine_of(future))
 
 
 def await_(awaitable: Awaitable[T]) -> T:
@@ -85,67 +85,76 @@ def await_(awaitable: Awaitable[T]) -> T:
 
     .. versionadded:: 0.1.0
     """
-    if asyncio.isfuture(awaitable):
+    steps: Coroutine[Any, Any, T]
+    if type(awaitable) is CoroutineType:
+        steps = awaitable
+    elif asyncio.isfuture(awaitable):
         future: asyncio.Future[T] = awaitable
         return wait(future)
-    steps = _steps(awaitable)
-    driven = getcurrent()
-    if isinstance(driven, Driven) and not driven._interrupts:
-        return _await_in(driven, steps)
-    enclosing = current_driven()
-    if enclosing is not None:
-        return _await_in(enclosing, steps)
+    else:
+        steps = _coroutine_of(_checked(awaitable))
+    inner: greenlet | None = None
+    driven = current = getcurrent()
+    if not isinstance(driven, Driven) or driven._interrupts:
+        try:
+            place = _place_to_wait(awaitable)
+        except BaseException:
+            steps.close()
+            raise
+        if place is None:
+            return _await_in_script(steps)  # type: ignore[no-any-return]
+        inner, driven = current, place
+    # Hand what the coroutine yields to the task, and what the task throws to the coroutine.
+    send = steps.send
     try:
-        hub = script_hub()
-    except RuntimeError:
-        steps.close()
-        close_unused(awaitable)
-        raise
-    return _await_in_script(hub, steps)
-
-
-def _steps(awaitable: Awaitable[T]) -> Coroutine[Any, Any, T]:
-    """Return a coroutine that does what ``await`` would."""
-    if isinstance(awaitable, CoroutineType):
-        return awaitable
-    if not inspect.isawaitable(awaitable):
-        called = "; call it: await_(function(...))" if inspect.iscoroutinefunction(awaitable) else ""
-        raise TypeError(f"await_ takes what can be awaited, such as a coroutine or a future, not {awaitable!r}{called}")
-    return _coroutine_of(awaitable)
-
-
-async def _coroutine_of(awaitable: Awaitable[T]) -> T:
-    return await awaitable
-
-
-def _await_in(driven: Driven, steps: Coroutine[Any, Any, T]) -> T:
-    """Drive a coroutine in a green thread: hand what it yields to the task, and what the task sends or throws to it."""
-    if driven._interrupts:
-        steps.close()
-        _raise_interrupt(driven)
-    inner = None if (current := getcurrent()) is driven else current
-    failure: BaseException
-    try:
-        wanted = steps.send(None)
+        wanted = send(None)
         while True:
-            driven._inner = inner
+            if inner is not None:
+                driven._detour = inner  # it waits in the green thread's place
             try:
                 driven.parent.switch(wanted)  # type: ignore[union-attr]
             except BaseException as error:
                 wanted = steps.throw(error)
             else:
-                wanted = steps.send(None)
+                wanted = send(None)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     except CancelledError as error:
         failure = driven._exchange(error)
-    finally:
-        driven._inner = None
-        del current, inner
     try:
         raise failure
     finally:
-        del failure, driven
+        del (
+            failure,
+            driven,
+            current,
+            inner,
+        )  # an error's traceback leads to this frame, which must not lead back to the error
+
+
+def _place_to_wait(awaitable: object) -> Driven | None:
+    """Return the green thread around this code, None for a script; raise what an interrupt has left to be raised."""
+    driven = current_driven()
+    if driven is None:
+        try:
+            script_hub()
+        except RuntimeError:
+            close_unused(awaitable)
+            raise
+    elif driven._interrupts:
+        _raise_interrupt(driven)
+    return driven
+
+
+def _checked(awaitable: Awaitable[T]) -> Awaitable[T]:
+    if not inspect.isawaitable(awaitable):
+        called = "; call it: await_(function(...))" if inspect.iscoroutinefunction(awaitable) else ""
+        raise TypeError(f"await_ takes what can be awaited, such as a coroutine or a future, not {awaitable!r}{called}")
+    return awaitable
+
+
+async def _coroutine_of(awaitable: Awaitable[T]) -> T:
+    return await awaitable
 
 
 def _raise_interrupt(driven: Driven) -> NoReturn:
@@ -162,7 +171,8 @@ def _raise_interrupt(driven: Driven) -> NoReturn:
         del failure, driven
 
 
-def _await_in_script(hub: Hub, steps: Coroutine[Any, Any, T]) -> T:
+def _await_in_script(steps: Coroutine[Any, Any, T]) -> T:
+    hub = get_hub()
     context = copy_context()
     try:
         task = hub.loop.create_task(steps, context=context)
