@@ -123,11 +123,11 @@ class Hub:
 
     # The waiting of a script
 
-    def _run(self, future: "asyncio.Future[T]") -> T:
-        """Run the loop until a future is done; return or raise its outcome. Where no loop runs."""
+    def _run(self, future: "asyncio.Future[T]", *, keeps: bool = False) -> T:
+        """Run the loop until a future is done; return or raise its outcome. Where no loop runs. See `_run_until`."""
         future.add_done_callback(self._stop)
         try:
-            self._run_until(future)
+            self._run_until(future, keeps=keeps)
             return future.result()
         finally:
             future.remove_done_callback(self._stop)
@@ -136,8 +136,11 @@ class Hub:
     def _stop(self, future: "asyncio.Future[Any]") -> None:
         future.get_loop().stop()
 
-    def _run_until(self, awaited: Awaited) -> None:
-        """Run the loop until something is done that then stops the loop; raise the interrupt if that came before.
+    def _run_until(self, awaited: Awaited, *, keeps: bool) -> None:
+        """Run the loop until something is done that then stops the loop; raise the interrupt if there is one.
+
+        With ``keeps``, an interrupt that did not end the wait is for the next one, so that what has come is not lost;
+        as when a green thread awaits a coroutine. But Ctrl-C is for now in any case.
 
         In the main thread, Ctrl-C interrupts the script, and does not strike in the middle of something else that the
         loop runs. A second Ctrl-C is for something that never gives way, and strikes at once. `asyncio.Runner` does
@@ -166,8 +169,7 @@ class Hub:
             script.awaited = None
             if takes_ctrl_c:
                 signal(SIGINT, default_int_handler)
-        # What has come in time is not lost: the interrupt then is for the next wait. But Ctrl-C is for now.
-        if script.interrupts and (awaited.cancelled() or script.interrupts[0].is_ctrl_c):
+        if script.interrupts and (not keeps or awaited.cancelled() or script.interrupts[0].is_ctrl_c):
             raise script._exchange(asyncio.CancelledError())
 
     def _take_ctrl_c(self, loop: asyncio.AbstractEventLoop) -> bool:

@@ -134,7 +134,7 @@ class ScriptCall(LoopJob):
                 self.loop = hub.loop
                 if self.loop_made is not None:
                     self.loop_made.release()
-            hub._run_until(self)
+            hub._run_until(self, keeps=True)
         except BaseException:
             self.cancel()
             if self.loop is None and self.loop_made is not None:

@@ -180,7 +180,7 @@ def _await_in_script(steps: Coroutine[Any, Any, T]) -> T:
         steps.close()
         raise
     try:
-        return hub._run(task)
+        return hub._run(task, keeps=True)
     finally:
         del task
         _carry_back(context)
