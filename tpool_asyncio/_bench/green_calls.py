@@ -4,8 +4,8 @@
 
 The green threads of a sample are started first and meet at a start line. The clock runs from there until the last of
 them has made its last call; their start and their end are in no figure, their leaving the start line is. Each makes its
-calls one after another. In the workload of a script there are no green threads at all. Two ways of async code are
-measured beside them, with a task for each green thread.
+calls one after another. In the workload of a script there are no green threads at all, nor have there been any. Two
+ways of async code are measured beside them, with a task for each green thread.
 """
 
 import asyncio
@@ -39,6 +39,7 @@ Call = Callable[[Callable[..., object]], object]
 
 def _measure(world: World, call: Call, workload: Workload, reps: int) -> dict[str, float]:
     if workload.name == SCRIPT.name:
+        world.end()
         return _in_script(call, workload.fn, reps)
     return _in_green_threads(world, call, workload, reps)
 

@@ -25,20 +25,21 @@ class World:
     """Wait for the end of what ``spawn`` returned."""
     new_signal: Callable[[], Signal]
     """Make what any number of green threads can wait for, by the cheapest means the package has."""
+    end: Callable[[], object] = tuple
+    """Make this a script again in which no green thread has ever been, if the package knows the difference."""
 
 
 def _green() -> World:
     from tpool_asyncio import green
     from tpool_asyncio.hubs import get_hub
 
-    loop = get_hub().loop
-    loop.set_debug(False)  # whatever the environment says, or else it would be that which is measured
-
     def new_signal() -> Signal:
+        loop = get_hub().loop
+        loop.set_debug(False)  # whatever the environment says, or else it would be that which is measured
         future: Any = loop.create_future()
         return partial(green.await_, future), partial(future.set_result, None)
 
-    return World(green.spawn, green.GreenThread.wait, new_signal)
+    return World(green.spawn, green.GreenThread.wait, new_signal, lambda: get_hub().close())
 
 
 def _eventlet() -> World:

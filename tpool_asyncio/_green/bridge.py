@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from tpool_asyncio._green.current import get_hub
-from tpool_asyncio._green.driven import begin, conclude, drive
+from tpool_asyncio._green.driven import conclude, drive
 from tpool_asyncio._green.green_thread import GreenThread
 from tpool_asyncio._green.waiting import await_, current_driven
 from tpool_asyncio._pool.refusal import close_unused
@@ -55,9 +55,10 @@ async def run(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     if not callable(fn):
         close_unused(fn)
         raise TypeError(f"run takes a synchronous function and its arguments, not {fn!r}")
-    green: GreenThread[T] = GreenThread(get_hub(), fn, args, kwargs)
-    green._task = asyncio.current_task()
-    wanted = begin(green)
+    hub = get_hub()
+    green: GreenThread[T] = GreenThread(hub, fn, args, kwargs)
+    green._task = asyncio.current_task(hub._loop())
+    wanted = green.switch()  # its parent is the greenlet that has made it
     if green:
         wanted = drive(green, wanted)
         del green  # or else the traceback of an error would lead back to it

@@ -74,7 +74,9 @@ def call_and_park(
     """Make a call from a green thread, which is the current greenlet, and wait for it. The fast path."""
     mailbox = pool.local.mailbox
     submit = pool.submit
-    loop = asyncio.get_running_loop()
+    task = driven._task
+    assert task is not None
+    loop = task.get_loop()  # cheaper than to ask which loop runs
     if mailbox is None or mailbox.loop() is not loop:
         mailbox, submit = new_entrance(pool, loop)
     if not callable(fn):

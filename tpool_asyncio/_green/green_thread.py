@@ -9,7 +9,7 @@ from greenlet import GreenletExit
 
 from tpool_asyncio._green.driven import Driven, begin, drive
 from tpool_asyncio._green.hub import Hub
-from tpool_asyncio._green.waiting import await_, current_driven, wait
+from tpool_asyncio._green.waiting import current_driven, give_way, wait
 from tpool_asyncio._pool.job import call_name
 
 __all__ = ["GreenThread", "kill_error"]
@@ -64,15 +64,17 @@ class GreenThread(Driven, Generic[T]):
 
     def _ended(self) -> None:
         self._hub._greens.discard(self)
-        if isinstance(self._error, (SystemExit, KeyboardInterrupt)):
+        if self._error is not None and isinstance(self._error, (SystemExit, KeyboardInterrupt)):
             self._hub._leaver = self
-        waiters, self._waiters = self._waiters, None
-        for waiter in waiters or ():
-            if not waiter.done():
-                waiter.set_result(None)
-        links, self._links = self._links, None
-        for link in links or ():
-            self._follow(link)
+        if self._waiters is not None:
+            waiters, self._waiters = self._waiters, None
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+        if self._links is not None:
+            links, self._links = self._links, None
+            for link in links:
+                self._follow(link)
 
     def _end_without_running(self, error: BaseException) -> None:
         self._over = True
@@ -220,7 +222,7 @@ class GreenThread(Driven, Generic[T]):
         self._ensure_task()
         self._interrupt(error)
         if current is not None or asyncio._get_running_loop() is None:
-            await_(asyncio.sleep(0))
+            give_way()
 
     def cancel(self, *throw_args: Any) -> None:
         """End the green thread as `kill` does, but only if it has not started.

@@ -10,7 +10,7 @@ import greenlet
 
 from tpool_asyncio._green.current import get_hub
 from tpool_asyncio._green.green_thread import GreenThread
-from tpool_asyncio._green.waiting import await_, interruptible
+from tpool_asyncio._green.waiting import await_, give_way, interruptible
 from tpool_asyncio._pool.refusal import close_unused
 
 __all__ = ["check_delay", "getcurrent", "kill", "sleep", "spawn", "spawn_after", "spawn_after_local", "spawn_n"]
@@ -154,7 +154,11 @@ def sleep(seconds: float = 0) -> None:
 
     .. versionadded:: 0.1.0
     """
-    await_(asyncio.sleep(check_delay(seconds)))
+    delay = check_delay(seconds)
+    if delay:
+        await_(asyncio.sleep(delay))
+    else:
+        give_way()
 
 
 def check_delay(seconds: object) -> float:

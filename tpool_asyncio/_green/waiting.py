@@ -26,7 +26,7 @@ from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._green.interrupts import Interruptible
 from tpool_asyncio._pool.refusal import close_unused
 
-__all__ = ["await_", "current_driven", "interruptible", "script_hub", "wait"]
+__all__ = ["await_", "current_driven", "give_way", "interruptible", "script_hub", "wait"]
 
 T = TypeVar("T")
 
@@ -130,6 +130,23 @@ def await_(awaitable: Awaitable[T]) -> T:
             current,
             inner,
         )  # an error's traceback leads to this frame, which must not lead back to the error
+
+
+def give_way() -> None:
+    """Wait for one turn of the loop."""
+    driven = getcurrent()
+    if not isinstance(driven, Driven) or driven._interrupts:
+        return await_(asyncio.sleep(0))
+    try:
+        driven.parent.switch(None)  # type: ignore[union-attr]
+    except CancelledError as error:
+        failure = driven._exchange(error)
+    else:
+        return None
+    try:
+        raise failure
+    finally:
+        del failure, driven
 
 
 def _place_to_wait(awaitable: object) -> Driven | None:
