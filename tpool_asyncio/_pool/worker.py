@@ -54,7 +54,8 @@ class Worker(threading.Thread):
 
     def _serve(self) -> None:
         crew = self.crew
-        popleft = crew.queue.popleft
+        queue = crew.queue
+        popleft = queue.popleft
         scouting = self.scouting
         while True:
             if crew.dismissing and crew.excuse(self):
@@ -62,8 +63,10 @@ class Worker(threading.Thread):
                     crew.scout_arrived()
                 return
             try:
-                self.next_job = popleft()
-            except IndexError:
+                self.next_job = popleft() if queue else None  # to look first costs less than the exception
+            except IndexError:  # another worker was faster
+                continue
+            if self.next_job is None:
                 if scouting:
                     crew.scout_arrived()
                 woken = crew.rest(self)
