@@ -77,7 +77,8 @@ def test_a_fork_with_green_threads_alive(place: str, loop: str) -> None:
             """
         )
     )
-    options = ("-W", "ignore::DeprecationWarning")  # of forking with threads alive, since Python 3.12
+    # Of forking with threads alive, since Python 3.12; and of a script's green threads that stand still meanwhile.
+    options = ("-W", "ignore::DeprecationWarning", "-W", "ignore::RuntimeWarning")
     done = run_child(program, options=options)
     assert (done.stdout, done.stderr) == ("child works\nparent works\nended in parent\n", "")
 
@@ -331,3 +332,51 @@ def test_greenlet_is_needed_for_the_green_spelling_only() -> None:
     print("greenlet" in sys.modules, "uvloop" in sys.modules, "anyio" in sys.modules)
     """
     assert output_of(program) == "False\nTrue False False\n"
+
+
+@pytest.mark.parametrize(
+    "wait", ["green.Event().wait()", "tpool.execute(time.sleep, 1)", "other.wait()", "green.sleep(60)"]
+)
+def test_the_end_of_a_program_that_leaves_while_it_waits(wait: str) -> None:
+    program = f"""
+    import time
+    from tpool_asyncio import green
+    from tpool_asyncio.green import tpool
+
+    def leaves():
+        raise SystemExit(7)
+
+    def waits():
+        try:
+            green.sleep(60)
+        finally:
+            green.sleep(0.01)
+            print("cleaned up")
+
+    tpool.default_pool()._pool._core.exit_grace = 0
+    other = green.spawn(waits)
+    green.spawn_after(0.05, leaves)
+    {wait}
+    """
+    done = run_child(program)
+    assert (done.returncode, done.stdout) == (7, "cleaned up\n")
+    assert "Traceback" not in done.stderr
+    assert "could not be closed" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "body", ["green.sleep(60)", "green.spawn(green.sleep, 60).wait()", "asyncio.run(green.run(green.sleep, 60))"]
+)
+def test_a_daemon_thread_with_a_hub_does_not_disturb_the_exit(body: str) -> None:
+    program = f"""
+    import asyncio, threading, time
+    from tpool_asyncio import green
+
+    def main():
+        {body}
+
+    threading.Thread(target=main, daemon=True).start()
+    time.sleep(0.1)
+    """
+    done = run_child(program)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 import pytest
@@ -295,7 +295,7 @@ async def test_kill_takes_what_raise_takes(
 
 async def test_kill_refuses_what_is_no_exception() -> None:
     thread = green.spawn(forever)
-    with pytest.raises(TypeError, match="kill raises exceptions only"):
+    with pytest.raises(TypeError, match="kill raises an exception or a class of exceptions, not 'reason'"):
         thread.kill("reason")
     with pytest.raises(TypeError, match="is no green thread"):
         green.kill("thread")  # type: ignore[arg-type]
@@ -611,3 +611,16 @@ async def test_an_error_after_a_call_that_somebody_collects_is_not_logged(loop_e
     await turns()
     assert collected == [KeyError]
     assert loop_errors == []
+
+
+async def test_a_coroutine_function_is_refused_when_it_shows(loop_errors: LoopErrors) -> None:
+    async def function() -> None:
+        raise AssertionError
+
+    waiting: Awaitable[object]
+    for waiting in (green.spawn(function), green.run(function)):
+        with pytest.raises(TypeError, match=r"function is a coroutine function, .* await it, or wait for it in a gr"):
+            _ = await waiting
+    green.spawn_n(function)
+    await turns(4)
+    assert [type(report["exception"]) for report in loop_errors] == [TypeError]

@@ -419,3 +419,72 @@ async def test_errors_of_the_loop_are_not_made_by_us(loop_errors: LoopErrors) ->
     hubs.get_hub().close()
     await asyncio.wait([thread.task for thread in threads if thread.task is not None])
     assert loop_errors == []
+
+
+# What a newcomer met
+
+
+def test_a_green_thread_that_was_killed_has_time_to_clean_up(script: Hub) -> None:
+    steps = []
+
+    def inside() -> None:
+        try:
+            forever()
+        finally:
+            steps.append("begin")
+            green.sleep(0.01)
+            steps.append("end")
+
+    thread = green.spawn(inside)
+    green.sleep(0)
+    thread.kill()
+    script.close()
+    assert steps == ["begin", "end"]
+
+
+def test_one_that_swallowed_a_kill_long_ago_is_told_again(script: Hub) -> None:
+    script.grace = 0.02
+    steps = []
+
+    def inside() -> None:
+        try:
+            forever()
+        except green.GreenletExit:
+            steps.append("swallowed")
+        forever()
+
+    thread = green.spawn(inside)
+    green.sleep(0)
+    thread.kill()
+    green.sleep(0)
+    script.close()
+    assert steps == ["swallowed"]
+    with pytest.raises(green.GreenletExit):
+        thread.wait()
+
+
+def test_what_never_started_never_runs(script: Hub) -> None:
+    calls: list[str] = []
+    green.spawn(calls.append, "ran")
+    script.close()
+    assert calls == []
+
+
+def test_green_threads_of_a_script_do_not_run_while_another_loop_does(script: Hub) -> None:
+    thread = green.spawn(str, "in the script")
+
+    async def main() -> None:
+        with pytest.warns(
+            RuntimeWarning, match=r"1 green thread\(s\) of this thread's script .*: str; spawn them in th"
+        ) as w:
+            assert await green.run(str, 1) == "1"
+        assert w[0].filename == __file__
+        assert await green.run(str, 2) == "2"  # it is said once
+        with pytest.raises(RuntimeError, match="green thread str belongs to another loop of this thread"):
+            await thread
+        with pytest.raises(RuntimeError, match="belongs to another loop"):
+            await green.run(thread.wait)
+
+    asyncio.run(main())
+    assert thread.wait() == "in the script"
+    assert hubs.get_hub() is script

@@ -1,9 +1,12 @@
 """What a type checker must infer of the public signatures; checked by mypy, never run."""
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import assert_type
 
-from tpool_asyncio import from_thread, tpool
+from tpool_asyncio import from_thread, green, hubs, tpool
+from tpool_asyncio.green import tpool as green_tpool
 
 
 def blocking(path: str, *, size: int = 0) -> bytes:
@@ -35,3 +38,40 @@ def inside_a_worker() -> None:
     assert_type(from_thread.run_sync(blocking, "path"), bytes)
     from_thread.run(coroutine, "3")  # type: ignore[arg-type]
     from_thread.run(blocking, "path")  # type: ignore[arg-type]
+
+
+def green_code(
+    pool: green_tpool.Pool, items: AsyncIterator[int], manager: AbstractAsyncContextManager[str, bool | None]
+) -> int:
+    assert_type(green_tpool.execute(blocking, "path", size=3), bytes)
+    assert_type(pool.options(timeout=1).execute(blocking, "path"), bytes)
+    assert_type(green.await_(coroutine(3)), str)
+    assert_type(green.sync(coroutine)(3), str)
+    assert_type(green.spawn(blocking, "path"), green.GreenThread[bytes])
+    assert_type(green.spawn_after(1, blocking, "path").wait(), bytes)
+    assert_type(list(green.iter_(items)), list[int])
+    assert_type(green.with_timeout(1, blocking, "path"), bytes)
+    assert_type(green.with_timeout(1, blocking, "path", timeout_value=None), bytes | None)
+    assert_type(list(green.GreenPool(3).imap(blocking, ["path"])), list[bytes])
+    assert_type(green.Queue[int](3).get(), int)
+    assert_type(hubs.get_hub().loop, asyncio.AbstractEventLoop)
+    with green.with_(manager) as value:
+        assert_type(value, str)
+    green_tpool.execute(blocking, 3)  # type: ignore[arg-type]
+    green.spawn(blocking, "path", length=3)  # type: ignore[call-arg]
+    green.with_timeout(1, blocking, 3)  # type: ignore[call-overload]
+    with green.Timeout(1):
+        return 3  # and a type checker sees that it always returns
+
+
+def generates(number: int) -> Iterator[str]:
+    yield str(number)
+
+
+async def around_green_code() -> None:
+    assert_type(await green.run(blocking, "path"), bytes)
+    assert_type(await green.async_(blocking)("path"), bytes)
+    assert_type(await green.spawn(blocking, "path"), bytes)
+    assert_type([item async for item in green.aiter(generates, 3)], list[str])
+    await green.run(blocking, 3)  # type: ignore[arg-type]
+    green.aiter(generates, "3")  # type: ignore[arg-type]

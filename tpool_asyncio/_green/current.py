@@ -15,6 +15,7 @@ import logging
 import os
 import sys
 import threading
+import warnings
 import weakref
 from asyncio import CancelledError
 from typing import Any
@@ -24,6 +25,7 @@ from greenlet import getcurrent, greenlet
 from tpool_asyncio._green.driven import Driven
 from tpool_asyncio._green.hub import Hub, LoopFactory
 from tpool_asyncio._green.interrupts import Interrupt
+from tpool_asyncio._pool.refusal import levels_to_user
 
 __all__ = ["get_hub", "use_hub"]
 
@@ -35,6 +37,7 @@ class _ThreadHubs:
 
     def __init__(self) -> None:
         self.process = os.getpid()
+        self.thread = threading.get_ident()
         self.factory: LoopFactory = asyncio.new_event_loop
         self.own: Hub | None = None
         self.others: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
@@ -53,6 +56,14 @@ class _ThreadHubs:
         hub = self.others.get(running)
         if hub is None:
             self._sweep()
+            if own is not None and not own._closed and (left := own.green_threads):
+                names = ", ".join(sorted({green.name for green in left}))
+                warnings.warn(
+                    f"{len(left)} green thread(s) of this thread's script do not run while another loop runs, as in"
+                    f" asyncio.run: {names}; spawn them in there",
+                    RuntimeWarning,
+                    stacklevel=levels_to_user(),
+                )
             hub = self.others[running] = Hub(running, self.factory)
         return hub
 
@@ -84,17 +95,17 @@ class _ThreadHubs:
     def _all(self) -> list[Hub]:
         return [*self.others.values(), *([] if self.own is None else [self.own])]
 
-    def _abandon_in_child(self) -> None:
-        """Keep everything as it is, since it is the parent's."""
+    def _abandon(self) -> None:
+        """Leave everything as it is, since its thread is not here."""
         for hub in self._all():
-            hub._abandon_in_child()
+            hub._abandon()
         self.own = None
 
     def __del__(self) -> None:
-        if self.process != os.getpid():  # a thread of the parent, of which this fork has the remains
-            self._abandon_in_child()
-        else:
+        if self.process == os.getpid() and self.thread == threading.get_ident():
             self.end()
+        else:  # left by a thread that this fork has not got, or by a daemon thread at the exit of the interpreter
+            self._abandon()
 
 
 class _Local(threading.local):
@@ -204,7 +215,7 @@ def _after_fork_in_child() -> None:
     hubs = _local.hubs
     _local.hub = _local.hubs = None
     if hubs is not None:
-        hubs._abandon_in_child()
+        hubs._abandon()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - the suite runs where processes fork

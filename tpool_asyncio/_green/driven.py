@@ -28,11 +28,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from tpool_asyncio._green.interrupts import Interrupt
+from tpool_asyncio._pool.job import call_name
 
 if TYPE_CHECKING:
     from tpool_asyncio._green.hub import Hub
 
 __all__ = ["Driven", "Parking", "begin", "conclude", "drive", "finish_at_once", "resume"]
+
+
+def coroutine_function_error(fn: object, coroutine: "types.CoroutineType[Any, Any, Any]") -> TypeError:
+    coroutine.close()
+    return TypeError(
+        f"{call_name(fn)} is a coroutine function, which cannot be run as synchronous code; await it, or wait for it"
+        " in a green thread with green.await_"
+    )
 
 
 class Strayed:
@@ -86,6 +95,7 @@ class Driven(greenlet):
         "_over",
         "_parking",
         "_task",
+        "_told_to_end",
         "_traceback",
         "_value",
     )
@@ -101,6 +111,7 @@ class Driven(greenlet):
         # what this waits for if that is not what its task waits for
         self._parking: Parking | None = None  # what the task waits for while this waits for a call
         self._over = False  # whether the outcome is there
+        self._told_to_end = False  # whether it has been killed
         self._given_up = False  # whether the task is to end without the greenlet
         self._value: Any = None
         self._error: BaseException | None = None
@@ -115,12 +126,16 @@ class Driven(greenlet):
         kwargs, self._kwargs = self._kwargs, {}
         assert fn is not None
         try:
-            self._value = fn(*args, **kwargs)
+            value = fn(*args, **kwargs)
+            if type(value) is types.CoroutineType:
+                raise coroutine_function_error(fn, value)
+            self._value = value
         except BaseException as error:
             # Without this frame the traceback starts in the user's code, and does not lead back to this greenlet.
             self._traceback = error.__traceback__ and error.__traceback__.tb_next
             self._error = error.with_traceback(self._traceback)
         self._over = True
+        value = None
         del fn, args, kwargs  # an error keeps this frame too
         self._ended()
         del self
@@ -136,6 +151,11 @@ class Driven(greenlet):
             assert self._task is not None
             self._task.cancel()
         return interrupt
+
+    def _tell_to_end(self, exception: BaseException) -> None:
+        """Interrupt it so that it ends."""
+        self._told_to_end = True
+        self._interrupt(exception)
 
     def _withdraw(self, interrupt: Interrupt) -> None:
         """See `Interruptible`."""

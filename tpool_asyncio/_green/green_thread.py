@@ -178,7 +178,13 @@ class GreenThread(Driven, Generic[T]):
         if self._over:
             return None
         loop = self._hub.loop
-        if self._task is not None and asyncio._get_running_loop() is loop and asyncio.current_task() is self._task:
+        running = asyncio._get_running_loop()
+        if running is not None and running is not loop:
+            raise RuntimeError(
+                f"green thread {self.name} belongs to another loop of this thread, which stands still while this one"
+                " runs; spawn it in here, or wait for it out there"
+            )
+        if self._task is not None and running is loop and asyncio.current_task() is self._task:
             raise RuntimeError(f"green thread {self.name} would wait for itself, for ever; return instead of waiting")
         waiter = loop.create_future()
         if self._waiters is None:
@@ -220,7 +226,7 @@ class GreenThread(Driven, Generic[T]):
         if current is self:
             raise error
         self._ensure_task()
-        self._interrupt(error)
+        self._tell_to_end(error)
         if current is not None or asyncio._get_running_loop() is None:
             give_way()
 
@@ -313,7 +319,7 @@ def _take_for_collected(task: "asyncio.Task[Any]") -> None:
         task.exception()
 
 
-def kill_error(throw_args: tuple[Any, ...]) -> BaseException:
+def kill_error(throw_args: tuple[Any, ...], what: str = "kill") -> BaseException:
     """Return the exception that arguments like those of ``raise`` stand for."""
     if not throw_args:
         return GreenletExit()
@@ -322,7 +328,7 @@ def kill_error(throw_args: tuple[Any, ...]) -> BaseException:
     error = kind if isinstance(kind, BaseException) else value if isinstance(value, BaseException) else None
     if error is None:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise TypeError(f"kill raises exceptions only, and {kind!r} is none; pass an exception or its class")
+            raise TypeError(f"{what} raises an exception or a class of exceptions, not {kind!r}")
         error = kind() if value is None else kind(*value) if isinstance(value, tuple) else kind(value)
     traceback = rest[1] if len(rest) > 1 else None
     return error if traceback is None else error.with_traceback(traceback)

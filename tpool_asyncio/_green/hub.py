@@ -75,7 +75,7 @@ class Hub:
         self._watch: asyncio.TimerHandle | None = None
         self._watched: set[Hashable] = set()  # what `trampoline` waits for
         self._leaver: GreenThread[Any] | None = None  # a green thread that has raised `SystemExit` or the like
-        self._forked = False  # this process is a fork, and what this hub runs is the parent's
+        self._forked = False  # the thread is gone without its end, as in a fork
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -133,8 +133,10 @@ class Hub:
             future.remove_done_callback(self._stop)
             del future  # or else its error would lead back to itself
 
-    def _stop(self, future: "asyncio.Future[Any]") -> None:
-        future.get_loop().stop()
+    def _stop(self, awaited: Awaited) -> None:
+        """Have the loop stop, if this is still what the script waits for. In a callback of the loop."""
+        if self._script.awaited is awaited:
+            self.loop.stop()
 
     def _run_until(self, awaited: Awaited, *, keeps: bool) -> None:
         """Run the loop until something is done that then stops the loop; raise the interrupt if there is one.
@@ -221,33 +223,49 @@ class Hub:
             self._kill_all()
         else:
             try:
-                if self._greens:
-                    loop.run_until_complete(self._end_all())
+                told, before = self._kill_all()
+                if told or before:
+                    loop.run_until_complete(self._wait_for_end(told, before))
             finally:
                 if self._runner is not None:
                     self._runner_closed = True
                     self._runner.close()
 
-    def _kill_all(self) -> "list[asyncio.Task[Any]]":
-        """Tell all green threads but the one that asks to end; return their tasks."""
+    def _kill_all(self) -> "tuple[list[GreenThread[Any]], list[GreenThread[Any]]]":
+        """Tell all green threads to end but the one that asks; return whom this tells, and who was told before.
+
+        The latter may be busy ending, in ``finally`` blocks that wait, and are not disturbed.
+        """
         current = asyncio.current_task() if asyncio._get_running_loop() is not None else None
-        tasks = []
+        told: list[GreenThread[Any]] = []
+        before: list[GreenThread[Any]] = []
         for green in self.green_threads:
             green._ensure_task()
-            task = green._task
-            assert task is not None
-            if task is not current and task not in tasks:
-                tasks.append(task)
-                green._interrupt(GreenletExit())
-        return tasks
+            if green._task is current:
+                continue
+            (before if green._told_to_end else told).append(green)
+        for green in told:
+            green._tell_to_end(GreenletExit())
+        return told, before
 
-    async def _end_all(self) -> None:
-        tasks = self._kill_all()
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=self.grace)
-            self._give_up([green for green in self._greens if green._task in late])
-            if late:
-                await asyncio.wait(late, timeout=1)
+    async def _wait_for_end(self, told: "list[GreenThread[Any]]", before: "list[GreenThread[Any]]") -> None:
+        """Wait until these have ended, and give up those that have not.
+
+        Those who were told before may have swallowed that long ago: they are told again when half of the time is over.
+        """
+        half = None if self.grace is None else self.grace / 2
+        late = _not_ended([*told, *before])
+        if late:
+            await asyncio.wait([green._task for green in late if green._task], timeout=half)
+        for green in _not_ended(before):
+            green._interrupt(GreenletExit())
+        late = _not_ended(late)
+        if late:
+            await asyncio.wait([green._task for green in late if green._task], timeout=half)
+        late = _not_ended(late)
+        self._give_up(late)
+        if late:
+            await asyncio.wait([green._task for green in late if green._task], timeout=1)
 
     def _end_without_loop(self) -> None:
         """End what a loop that has been closed has left."""
@@ -292,11 +310,11 @@ class Hub:
             stacklevel=2,
         )
 
-    def _abandon_in_child(self) -> None:
-        """In a fork: touch nothing any more, for the loop's file descriptors are shared with the parent."""
+    def _abandon(self) -> None:
+        """Touch nothing any more: the thread is not here, and in a fork, the parent shares the loop's descriptors."""
         self._forked = True
         _given_up.extend(self._greens)
-        _parents.append((self, self._runner, self._loop()))
+        _abandoned.append((self, self._runner, self._loop()))
         self._greens = set()
 
     def __repr__(self) -> str:
@@ -304,8 +322,12 @@ class Hub:
         return f"<Hub of {self.thread.name!r}, {state}, {len(self.green_threads)} green thread(s)>"
 
 
-_parents: list[object] = []
-"""Loops of the process that this one was forked from: closing one, or collecting it, would disturb the parent."""
+_abandoned: list[object] = []
+"""Hubs whose threads are gone. To close or collect the loop of a process that this was forked from would disturb it."""
+
+
+def _not_ended(greens: "list[GreenThread[Any]]") -> "list[GreenThread[Any]]":
+    return [green for green in greens if not green._over]
 
 
 def _no_loop() -> None:

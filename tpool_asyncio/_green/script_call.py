@@ -48,6 +48,7 @@ class ScriptCall(LoopJob):
         "error",
         "fn",
         "given_up",
+        "hub",
         "kwargs",
         "loop",
         "loop_made",
@@ -57,6 +58,7 @@ class ScriptCall(LoopJob):
     )
 
     pool: ThreadPool
+    hub: Hub
     loop: asyncio.AbstractEventLoop | None
     """Where the script waits; None as long as it waits for the bell."""
     bell: LockType
@@ -96,7 +98,7 @@ class ScriptCall(LoopJob):
             return self.drop_outcome
         if self.loop is None:
             return self.bell.release
-        return partial(post, self.loop, self.loop.stop)
+        return partial(post, self.loop, partial(self.hub._stop, self))
 
     def disown(self) -> None:  # pragma: no cover - only ever called in a fork that ends before its coverage is saved
         self.given_up = True
@@ -115,10 +117,10 @@ class ScriptCall(LoopJob):
             self.given_up = True
             if not self.withdraw():
                 self.stop_errands()
-            if self.loop is not None:
+            if self.loop is not None and self.loop.is_running():
                 self.loop.stop()
 
-    def submit_and_wait(self, hub: Hub) -> None:
+    def submit_and_wait(self) -> None:
         """Have the job queued, and wait until it is over. In the script."""
         try:
             try:
@@ -131,10 +133,10 @@ class ScriptCall(LoopJob):
                     pass
                 if self.over:
                     return
-                self.loop = hub.loop
+                self.loop = self.hub.loop
                 if self.loop_made is not None:
                     self.loop_made.release()
-            hub._run_until(self, keeps=True)
+            self.hub._run_until(self, keeps=True)
         except BaseException:
             self.cancel()
             if self.loop is None and self.loop_made is not None:
@@ -158,6 +160,7 @@ def call_in_script(
         raise not_callable_error(fn)
     call = ScriptCall()
     call.pool = pool
+    call.hub = hub
     call.bell = allocate_lock()
     call.bell.acquire()
     call.loop_made = None
@@ -171,5 +174,5 @@ def call_in_script(
     call.kwargs = kwargs or None
     call.context = copy_context() or None
     del fn, args, kwargs
-    call.submit_and_wait(hub)
+    call.submit_and_wait()
     return outcome_of(call)

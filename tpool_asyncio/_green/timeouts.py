@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from tpool_asyncio._green.green_thread import kill_error
 from tpool_asyncio._green.spawning import check_delay
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Timeout", "with_timeout"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class Timeout(BaseException):
@@ -63,7 +65,7 @@ class Timeout(BaseException):
         self.seconds = seconds
         self.exception = exception
         if not (exception is None or isinstance(exception, bool)):
-            kill_error((exception,))
+            kill_error((exception,), "Timeout")
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: Interruptible | None = None
         self._interrupt: Interrupt | None = None
@@ -85,7 +87,7 @@ class Timeout(BaseException):
         self.cancel()
         if self.seconds is not None:
             delay = check_delay(self.seconds)
-            self._waiting, hub = interruptible()
+            self._waiting, hub = interruptible("use asyncio.timeout(seconds)")
             self._base = self._waiting._cancellations()
             self._timer = hub.loop.call_later(delay, self._expire)
         return self
@@ -152,7 +154,13 @@ class Timeout(BaseException):
         return f"<{type(self).__qualname__} seconds={self.seconds}{exception}{' pending' if self.pending else ''}>"
 
 
-def with_timeout(seconds: float | None, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+@overload
+def with_timeout(
+    seconds: float | None, fn: Callable[..., T], /, *args: Any, timeout_value: V, **kwargs: Any
+) -> T | V: ...
+@overload
+def with_timeout(seconds: float | None, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+def with_timeout(seconds: float | None, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Call ``fn(*args, **kwargs)`` with a time limit.
 
     Args:
@@ -185,4 +193,4 @@ def with_timeout(seconds: float | None, fn: Callable[..., T], /, *args: Any, **k
         except Timeout as error:
             if error is not limit or not has_value:
                 raise
-    return timeout_value  # type: ignore[no-any-return]
+    return timeout_value

@@ -234,10 +234,10 @@ def script_hub(remedy: str = "use await") -> Hub:
     return get_hub()
 
 
-def interruptible() -> tuple[Interruptible, Hub]:
+def interruptible(remedy: str = "use await") -> tuple[Interruptible, Hub]:
     """Return what waits when this code waits, and its hub; raise a `RuntimeError` if this is async code."""
     driven = current_driven()
     if driven is not None:
         return driven, driven._hub
-    hub = script_hub()
+    hub = script_hub(remedy)
     return hub._script, hub

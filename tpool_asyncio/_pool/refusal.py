@@ -1,8 +1,10 @@
-"""What becomes of something that a call refuses."""
+"""What is said to users who ask for what cannot be."""
 
+import os
+import sys
 from types import CoroutineType
 
-__all__ = ["close_unused", "not_callable_error"]
+__all__ = ["close_unused", "levels_to_user", "not_callable_error"]
 
 
 def not_callable_error(fn: object) -> TypeError:
@@ -14,3 +16,14 @@ def close_unused(thing: object) -> None:
     """Close a coroutine that was handed to a call that refuses it, lest it complain that nobody has."""
     if isinstance(thing, CoroutineType):
         thing.close()
+
+
+def levels_to_user() -> int:
+    """Return the ``stacklevel`` of a warning that our caller gives, for it to name the line that uses this package."""
+    levels, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        levels, frame = levels + 1, frame.f_back
+    return levels
+
+
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep

@@ -12,8 +12,6 @@ Who may touch what
 """
 
 import itertools
-import os
-import sys
 import threading
 import warnings
 from _thread import RLock
@@ -23,6 +21,7 @@ from typing import Any
 from tpool_asyncio._pool import lifetime
 from tpool_asyncio._pool.crew import Crew
 from tpool_asyncio._pool.job import Job
+from tpool_asyncio._pool.refusal import levels_to_user
 from tpool_asyncio._pool.size import check_seconds, check_size
 from tpool_asyncio._pool.statistics import Statistics, Tally
 from tpool_asyncio._pool.still_running import RunningCall, running_calls
@@ -140,7 +139,7 @@ class ThreadPool:
                 f"pool {self.name!r} has no threads (size 0): its calls block the thread that makes them;"
                 " set a size of 1 or more to run them in threads",
                 RuntimeWarning,
-                stacklevel=_levels_to_user(),
+                stacklevel=levels_to_user(),
             )
         crew = self._crews[-1]
         stand_in = Worker(crew, threading.current_thread().name, scouting=False)
@@ -354,17 +353,6 @@ class ThreadPool:
             worker.job.disown()  # pragma: no cover
         self.local.mailbox = None
         self._start_afresh()
-
-
-def _levels_to_user() -> int:
-    """Return the ``stacklevel`` of a warning that our caller gives, for it to name the line that uses this package."""
-    levels, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        levels, frame = levels + 1, frame.f_back
-    return levels
-
-
-_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 def current_worker() -> Worker | None:
