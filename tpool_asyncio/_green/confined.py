@@ -126,7 +126,7 @@ def _expire(turn: Turn) -> None:
 def whole_number(value: object, what: str) -> int:
     """Return a whole number that is not negative; raise an error which begins with ``what`` if it is none."""
     try:
-        number = None if isinstance(value, str | bytes) else int(value)  # type: ignore[call-overload]
+        number = int(value)  # type: ignore[call-overload]  # a string of digits as well, as in Eventlet
     except (TypeError, ValueError, OverflowError):
         number = None
     if number is None or (isinstance(value, float) and number != value):

@@ -11,13 +11,13 @@ The end of a thread
 
 import asyncio
 import atexit
-import logging
 import os
 import sys
 import threading
 import warnings
 import weakref
 from asyncio import CancelledError
+from contextlib import ExitStack
 from typing import Any
 
 from greenlet import getcurrent, greenlet
@@ -28,8 +28,6 @@ from tpool_asyncio._green.interrupts import Interrupt
 from tpool_asyncio._pool.refusal import levels_to_user
 
 __all__ = ["get_hub", "use_hub"]
-
-_logger = logging.getLogger("tpool_asyncio")
 
 
 class _ThreadHubs:
@@ -70,9 +68,8 @@ class _ThreadHubs:
     def _sweep(self) -> None:
         """End what closed loops have left; the green threads there keep their loops from being collected."""
         for loop, hub in list(self.others.items()):
-            if loop.is_closed():
+            if loop.is_closed() and self.others.pop(loop, None) is not None:  # its green threads may come here as well
                 hub._end_without_loop()
-                self.others.pop(loop, None)
 
     def end(self) -> None:
         """Close all hubs, at the end of the thread, when thread-locals may be gone already."""
@@ -81,11 +78,9 @@ class _ThreadHubs:
         if ending:
             _local.hubs = self  # the green threads look there for their hub
         try:
-            for hub in hubs:
-                try:
-                    hub.close()
-                except Exception:
-                    _logger.exception("a hub could not be closed at the end of its thread")
+            with ExitStack() as closing:  # which closes all, whatever one of them raises
+                for hub in hubs:
+                    closing.callback(hub.close)
         finally:
             self.own = None
             self.others.clear()
@@ -186,7 +181,7 @@ def _factory(hub: Any) -> LoopFactory:
 
 def _named_factory(name: str) -> LoopFactory:
     if name == "asyncio":
-        if sys.platform == "win32":
+        if sys.platform == "win32":  # pragma: no cover - the suite runs on POSIX systems
             return asyncio.ProactorEventLoop
         return asyncio.SelectorEventLoop
     if name == "uvloop":

@@ -20,17 +20,12 @@ import asyncio
 import threading
 import warnings
 import weakref
-from _signal import (  # type: ignore[import-not-found]  # the wrappers in `signal` would cost 8 µs a wait
-    SIGINT,
-    default_int_handler,
-    getsignal,
-    signal,
-)
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenlet import GreenletExit
 
+from tpool_asyncio._green.ctrl_c import CtrlC
 from tpool_asyncio._green.driven import Driven, finish_at_once
 from tpool_asyncio._green.interrupts import Awaited, ScriptWait
 
@@ -42,8 +37,6 @@ __all__ = ["GRACE", "Hub", "LoopFactory"]
 T = TypeVar("T")
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
-
-_MAIN_THREAD = threading.main_thread().ident
 
 GRACE = 5.0
 """Seconds that green threads have to end after they have been told to."""
@@ -67,6 +60,7 @@ class Hub:
         self.thread = threading.current_thread()
         self.grace: float | None = GRACE
         self._script = ScriptWait()
+        self._ctrl_c = CtrlC(self._script)
         self._owner = threading.get_ident()
         self._runner = asyncio.Runner(loop_factory=factory) if loop is None else None
         self._runner_closed = False
@@ -143,18 +137,12 @@ class Hub:
 
         With ``keeps``, an interrupt that did not end the wait is for the next one, so that what has come is not lost;
         as when a green thread awaits a coroutine. But Ctrl-C is for now in any case.
-
-        In the main thread, Ctrl-C interrupts the script, and does not strike in the middle of something else that the
-        loop runs. A second Ctrl-C is for something that never gives way, and strikes at once. `asyncio.Runner` does
-        the same.
         """
         script = self._script
-        loop = self.loop
+        script.loop = loop = self.loop
         script.awaited = awaited
-        takes_ctrl_c = self._owner == _MAIN_THREAD and getsignal(SIGINT) is default_int_handler
+        taken = self._ctrl_c.take()
         try:
-            if takes_ctrl_c:
-                takes_ctrl_c = self._take_ctrl_c(loop)
             if script.interrupts:
                 awaited.cancel()
             while True:  # for one turn at least, so that green threads get theirs
@@ -168,27 +156,12 @@ class Hub:
                 self._leaver = None
             raise
         finally:
-            script.awaited = None
-            if takes_ctrl_c:
-                signal(SIGINT, default_int_handler)
-        if script.interrupts and (not keeps or awaited.cancelled() or script.interrupts[0].is_ctrl_c):
+            script.loop = script.awaited = None
+            if taken:
+                self._ctrl_c.give_back()
+        script.raise_ctrl_c()
+        if script.interrupts and (not keeps or awaited.cancelled()):
             raise script._exchange(asyncio.CancelledError())
-
-    def _take_ctrl_c(self, loop: asyncio.AbstractEventLoop) -> bool:
-        struck = False
-
-        def on_sigint(number: int, frame: Any) -> None:
-            nonlocal struck
-            if struck:
-                default_int_handler(number, frame)
-            struck = True
-            loop.call_soon_threadsafe(self._script._interrupt, KeyboardInterrupt())
-
-        try:
-            signal(SIGINT, on_sigint)
-        except ValueError:  # in a subinterpreter
-            return False
-        return True
 
     # The end of green threads
 
@@ -269,12 +242,11 @@ class Hub:
 
     def _end_without_loop(self) -> None:
         """End what a loop that has been closed has left."""
-        left = list(self._greens)
+        left, self._greens = list(self._greens), set()
         self._give_up([green for green in left if not finish_at_once(green, _loop_closed())])
         for green in left:
             if not green._over:
                 green._end_without_running(GreenletExit())
-        self._greens.clear()
 
     def _went_on(self, driven: Driven) -> None:
         """Note that a green thread has waited again after an exception. See the top of this module."""

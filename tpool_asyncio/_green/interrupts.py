@@ -17,7 +17,7 @@ What if nobody raises
     waits next, unless it is withdrawn before that.
 """
 
-from asyncio import CancelledError
+from asyncio import AbstractEventLoop, CancelledError
 from typing import Protocol
 
 __all__ = ["Awaited", "Interrupt", "Interruptible", "ScriptWait"]
@@ -31,10 +31,6 @@ class Interrupt:
     def __init__(self, exception: BaseException, base: int) -> None:
         self.exception = exception
         self.base = base  # how often the task had been cancelled when the limit was set
-
-    @property
-    def is_ctrl_c(self) -> bool:
-        return isinstance(self.exception, KeyboardInterrupt)
 
 
 class Interruptible(Protocol):
@@ -68,15 +64,21 @@ class ScriptWait:
 
     def __init__(self) -> None:
         self.awaited: Awaited | None = None
+        self.loop: AbstractEventLoop | None = None  # as long as the script runs it
+        self.at_bell = False  # whether the script does nothing but wait on a lock
         self.interrupts: list[Interrupt] = []
 
     def _interrupt(self, exception: BaseException, base: int = 0) -> Interrupt:
-        """See `Interruptible`; also from a signal handler."""
+        """See `Interruptible`."""
         interrupt = Interrupt(exception, base)
         self.interrupts.append(interrupt)
+        self.end_wait()
+        return interrupt
+
+    def end_wait(self) -> None:
+        """Have what is awaited be over soon, if anything is. In a callback of the loop."""
         if self.awaited is not None:
             self.awaited.cancel()
-        return interrupt
 
     def _withdraw(self, interrupt: Interrupt) -> None:
         """See `Interruptible`."""
@@ -90,3 +92,10 @@ class ScriptWait:
     def _exchange(self, error: CancelledError) -> BaseException:
         """Return what a `CancelledError` that came out of an awaitable stands for."""
         return self.interrupts.pop(0).exception if self.interrupts else error
+
+    def raise_ctrl_c(self) -> None:
+        """Raise a `KeyboardInterrupt` if there is one. It goes before all others, and is not left for a later wait."""
+        for interrupt in self.interrupts:
+            if isinstance(interrupt.exception, KeyboardInterrupt):
+                self.interrupts.remove(interrupt)
+                raise interrupt.exception

@@ -278,6 +278,13 @@ def _execute_in_script(
     args: tuple[object, ...],
     kwargs: dict[str, object],
 ) -> T:
-    if way is not pool:
-        return hub._run(way._execute_on(hub.loop, fn, args, kwargs))
-    return call_in_script(pool._core, hub, fn, args, kwargs)  # type: ignore[no-any-return]
+    taken = hub._ctrl_c.take()
+    try:
+        if hub._script.interrupts:
+            raise hub._script._exchange(asyncio.CancelledError())
+        if way is not pool:
+            return hub._run(way._execute_on(hub.loop, fn, args, kwargs))
+        return call_in_script(pool._core, hub, fn, args, kwargs)  # type: ignore[no-any-return]
+    finally:
+        if taken:
+            hub._ctrl_c.give_back()

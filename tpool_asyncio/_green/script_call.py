@@ -129,8 +129,7 @@ class ScriptCall(LoopJob):
                 self.given_up = True  # nobody has taken it
                 raise
             if self.loop is None:
-                while not self.bell.acquire(True, _LOOK_AGAIN):
-                    pass
+                self._wait_for_bell()
                 if self.over:
                     return
                 self.loop = self.hub.loop
@@ -142,6 +141,16 @@ class ScriptCall(LoopJob):
             if self.loop is None and self.loop_made is not None:
                 self.loop_made.release()
             raise
+
+    def _wait_for_bell(self) -> None:
+        script = self.hub._script
+        try:
+            script.at_bell = True
+            script.raise_ctrl_c()  # if it came before
+            while not self.bell.acquire(True, _LOOK_AGAIN):
+                pass
+        finally:
+            script.at_bell = False
 
     def drop_outcome(self) -> None:
         """Let go of an outcome that comes too late. In any thread, since no loop need be there."""

@@ -176,6 +176,8 @@ async def _coroutine_of(awaitable: Awaitable[T]) -> T:
 
 def _raise_interrupt(driven: Driven) -> NoReturn:
     """Raise an interrupt that came while the green thread ran, or that what it awaited has swallowed."""
+    if (current := getcurrent()) is not driven:
+        driven._detour = current
     try:
         driven.parent.switch(None)  # type: ignore[union-attr]  # so that the task throws what it has to throw
     except CancelledError as error:
@@ -185,7 +187,7 @@ def _raise_interrupt(driven: Driven) -> NoReturn:
     try:
         raise failure
     finally:
-        del failure, driven
+        del failure, driven, current
 
 
 def _await_in_script(steps: Coroutine[Any, Any, T]) -> T:

@@ -1,0 +1,59 @@
+"""Ctrl-C while a script waits.
+
+Left to itself, a `KeyboardInterrupt` strikes between any two steps of the main thread: in the middle of the loop, or of
+handing a job to the pool, where it would leave things half done. So while a script waits, Ctrl-C is only noted, and
+ends the wait; what strikes is an interrupt like any other. Only where the script does nothing but wait on a lock may it
+strike as it is. A second Ctrl-C is for something that never gives way, and strikes at once. `asyncio.Runner` does the
+same with the loops that it runs.
+"""
+
+import threading
+from _signal import (  # type: ignore[import-not-found]  # the wrappers in `signal` would cost 8 µs a wait
+    SIGINT,
+    default_int_handler,
+    getsignal,
+    signal,
+)
+from typing import Any
+
+from tpool_asyncio._green.interrupts import Interrupt, ScriptWait
+
+__all__ = ["CtrlC"]
+
+_MAIN_THREAD = threading.main_thread().ident
+
+
+class CtrlC:
+    """What Ctrl-C does while a script waits."""
+
+    __slots__ = ("_script", "_struck")
+
+    def __init__(self, script: ScriptWait) -> None:
+        self._script = script
+        self._struck = False
+
+    def take(self) -> bool:
+        """Have Ctrl-C noted from now on; return False if it is not ours, or noted already."""
+        if threading.get_ident() != _MAIN_THREAD or getsignal(SIGINT) is not default_int_handler:
+            return False
+        self._struck = False
+        try:
+            signal(SIGINT, self._strike)
+        except ValueError:  # pragma: no cover - in a subinterpreter, which has no signals
+            return False
+        return True
+
+    def give_back(self) -> None:
+        """Let Ctrl-C strike again; raise it if it has been noted and has not been raised."""
+        signal(SIGINT, default_int_handler)
+        if self._struck:
+            self._script.raise_ctrl_c()
+
+    def _strike(self, number: int, frame: Any) -> None:
+        script = self._script
+        if self._struck or script.at_bell:
+            default_int_handler(number, frame)
+        self._struck = True
+        script.interrupts.append(Interrupt(KeyboardInterrupt(), 0))
+        if script.loop is not None:
+            script.loop.call_soon_threadsafe(script.end_wait)
