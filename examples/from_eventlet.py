@@ -34,9 +34,9 @@ def fetch(page: Path) -> bytes:
 
 
 def crawl() -> int:
-    # green_threads = [eventlet.spawn(fetch, page) for page in PAGES]
-    green_threads = [green.spawn(fetch, page) for page in PAGES]
-    return sum(len(green_thread.wait()) for green_thread in green_threads)
+    # pool = eventlet.GreenPool(10)
+    pool = green.GreenPool(10)
+    return sum(len(body) for body in pool.imap(fetch, PAGES))
 
 
 # 3. Function by function to `await`, whenever there is time for it. Both halves use the same pool.

@@ -4,14 +4,23 @@ How it works
     `drive` is a generator that the task awaits. It switches into the greenlet, which runs synchronous code until that
     has to wait for a future. The greenlet then switches back and hands over the future, and the generator yields it to
     the task, as the iterator of an awaitable would. When the task is woken, the generator switches into the greenlet
-    again. So the greenlet only ever runs inside a step of its task: `asyncio.current_task`, context variables and
-    cancellation are those of the task, and nothing of asyncio has to know about greenlets.
+    again. So the greenlet runs inside a step of its task: `asyncio.current_task`, context variables and cancellation are
+    those of the task, and nothing of asyncio has to know about greenlets.
+
+The short way for calls
+    A green thread that waits for a call in the pool has its task wait for a `Parking`. When the outcome is there,
+    `resume` switches into the greenlet straight from the mailbox, while the task still waits: (1) the task is entered,
+    as asyncio lets other implementations of tasks do, (2) the greenlet runs up to where it waits next, (3) the task is
+    left. If it waits for the same parking again, for its next call, that is all. Else (4) what it wants is put aside as
+    a **detour**, and the parking is set, so that (5) the task wakes, and `drive` takes the detour: it yields what was
+    put aside. A cancellation of the task in between cancels the parking, and what was put aside is cancelled and never
+    waited for.
 
 Who owns which greenlet variable
-    `parent` is where the greenlet goes when it gives way or ends: always the greenlet in which the task's step runs.
-    Only `drive` sets it. `gr_context` is set once, by the greenlet itself, to the very context object of its task, so
-    that both see each other's context variables. All switches into the greenlet are in this module, all switches out
-    of it in `tpool_asyncio._green.waiting`.
+    `parent` is where the greenlet goes when it gives way or ends: always the greenlet in which the loop runs. Only this
+    module sets it, before each switch into the greenlet. `gr_context` is set once, by the greenlet itself, to the very
+    context object of its task, so that both see each other's context variables. All switches into the greenlet are in
+    this module, all switches out of it in `tpool_asyncio._green.waiting` and `tpool_asyncio._green.green_call`.
 
 What the greenlet leaves
     The function's value or error is stored on the greenlet, out of band: an exception that left the greenlet would lead
@@ -34,14 +43,6 @@ if TYPE_CHECKING:
     from tpool_asyncio._green.hub import Hub
 
 __all__ = ["Driven", "Parking", "begin", "conclude", "drive", "finish_at_once", "resume"]
-
-
-def coroutine_function_error(fn: object, coroutine: "types.CoroutineType[Any, Any, Any]") -> TypeError:
-    coroutine.close()
-    return TypeError(
-        f"{call_name(fn)} is a coroutine function, which cannot be run as synchronous code; await it, or wait for it"
-        " in a green thread with green.await_"
-    )
 
 
 class Strayed:
@@ -128,7 +129,7 @@ class Driven(greenlet):
         try:
             value = fn(*args, **kwargs)
             if type(value) is types.CoroutineType:
-                raise coroutine_function_error(fn, value)
+                raise _coroutine_function_error(fn, value)
             self._value = value
         except BaseException as error:
             # Without this frame the traceback starts in the user's code, and does not lead back to this greenlet.
@@ -182,6 +183,14 @@ class Driven(greenlet):
             self._task.uncancel()
         self._interrupts = ()
         return error
+
+
+def _coroutine_function_error(fn: object, coroutine: "types.CoroutineType[Any, Any, Any]") -> TypeError:
+    coroutine.close()
+    return TypeError(
+        f"{call_name(fn)} is a coroutine function, which cannot be run as synchronous code; await it, or wait for it"
+        " in a green thread with green.await_"
+    )
 
 
 def begin(driven: Driven) -> Any:
@@ -260,12 +269,7 @@ def conclude(driven: Driven) -> Any:
 
 
 def resume(driven: Driven, parking: Parking, loop: asyncio.AbstractEventLoop) -> None:
-    """Run a greenlet whose task waits for ``parking``, without waking the task. In a callback of the loop.
-
-    The greenlet cannot tell the difference: the task is the current one while it runs. When it waits for the same
-    parking again, the task need not know that anything has happened. When it waits for something else, or ends, the
-    task is woken, and `drive` goes on from there.
-    """
+    """Run a greenlet whose task waits for ``parking``, without waking the task. In a callback of the loop."""
     task = driven._task
     assert task is not None
     if driven.parent is not getcurrent():
