@@ -4,7 +4,7 @@ How it works
     `drive` is a generator that the task awaits. It switches into the greenlet, which runs synchronous code until that
     has to wait for a future. The greenlet then switches back and hands over the future, and the generator yields it to
     the task, as the iterator of an awaitable would. When the task is woken, the generator switches into the greenlet
-    again. So the greenlet runs inside a step of its task: `asyncio.current_task`, context variables and cancellation are
+    again. So it runs inside a step of its task: `asyncio.current_task`, context variables and cancellation are
     those of the task, and nothing of asyncio has to know about greenlets.
 
 The short way for calls
