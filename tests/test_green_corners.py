@@ -1,9 +1,12 @@
 """Corners of the green floor: what rarely happens, and must still end well."""
 
 import asyncio
+import gc
 import signal
 import sys
 import threading
+import weakref
+from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 import pytest
@@ -330,3 +333,221 @@ def test_a_queued_call_of_a_script_that_is_interrupted_never_runs(script: Hub) -
     first.join()
     pool.killall()
     assert not script.green_threads
+
+
+# What a review found
+
+
+async def test_a_cancellation_as_a_nested_green_thread_ends_after_a_call_is_not_lost() -> None:
+    def inside() -> None:
+        tpool.execute(int)  # so that its end comes straight from the mailbox
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_soon(task.cancel)
+
+    async def main() -> NoReturn:
+        await green.run(inside)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        raise AssertionError("the cancellation was lost")
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(main())
+
+
+async def test_time_limits_around_many_short_green_threads_are_kept() -> None:
+    async def one(seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    await green.run(tpool.execute, int)
+        except TimeoutError:
+            return True
+
+    async with asyncio.timeout(PATIENCE):
+        assert all(await asyncio.gather(*(one(number * SOON / 20) for number in range(100))))
+
+
+async def test_a_plain_greenlet_that_waits_after_a_call() -> None:
+    def outer() -> tuple[object, bool]:
+        tpool.execute(int)
+        inner = greenlet(lambda: (green.sleep(SOON), tpool.execute(str, "inner"))[1])
+        return inner.switch(), inner.dead
+
+    assert await green.run(outer) == ("inner", True)
+    assert await green.spawn(outer) == ("inner", True)
+
+    def interrupted() -> str:
+        tpool.execute(int)
+        with pytest.raises(green.Timeout), green.Timeout(SOON):
+            greenlet(forever).switch()
+        return tpool.execute(str, "went on")
+
+    assert await green.run(interrupted) == "went on"
+
+
+async def test_a_cancellation_just_after_a_call_waits_for_what_it_cancels() -> None:
+    steps = []
+    gate = Gate()
+
+    def outer() -> None:
+        tpool.execute(int)
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        loop.call_soon(lambda: (gate.wait_begun(), task.cancel(), loop.call_later(10 * SOON, opens)))
+        try:
+            tpool.options(on_cancel="wait").execute(gate)
+        finally:
+            steps.append("the caller went on")
+
+    def opens() -> None:
+        steps.append("the call ended")
+        gate.open()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(green.run(outer))
+    assert steps == ["the call ended", "the caller went on"]
+
+
+async def test_a_cancellation_just_after_a_call_lets_an_awaited_task_clean_up() -> None:
+    steps = []
+
+    async def other() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await asyncio.sleep(SOON)
+            steps.append("cleaned up")
+
+    def outer(task: "asyncio.Task[None]") -> None:
+        tpool.execute(int)
+        current = asyncio.current_task()
+        assert current is not None
+        asyncio.get_running_loop().call_soon(current.cancel)
+        try:
+            green.await_(task)
+        finally:
+            steps.append("went on")
+
+    task = asyncio.create_task(other())
+    await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(green.run(outer, task))
+    assert steps == ["cleaned up", "went on"]
+
+
+@pytest.mark.parametrize("function", [int, lambda: tpool.execute(int)])
+async def test_any_exception_of_a_link_is_reported(function: Callable[[], int], loop_errors: LoopErrors) -> None:
+    class Odd(BaseException):
+        pass
+
+    def odd(thread: object) -> NoReturn:
+        raise Odd
+
+    calls: list[object] = []
+    thread = green.spawn(function)
+    thread.link(odd)
+    thread.link(calls.append)
+    assert await thread == 0
+    assert thread.task is not None
+    await asyncio.wait([thread.task])
+    assert thread.task.result() == 0
+    assert calls == [thread]
+    assert [type(report["exception"]) for report in loop_errors] == [Odd]
+
+
+async def test_a_limit_in_a_link() -> None:
+    steps = []
+
+    def link(thread: object) -> None:
+        assert thread in hubs.get_hub().green_threads
+        with green.Timeout(SOON, False):
+            forever()
+        steps.append("went on")
+
+    thread = green.spawn(int)
+    thread.link(link)
+    assert thread.task is not None
+    await asyncio.wait([thread.task], timeout=PATIENCE)
+    assert steps == ["went on"]
+    assert thread not in hubs.get_hub().green_threads
+
+
+async def test_a_cancellation_in_a_pool_without_threads_is_one() -> None:
+    pool = tpool.Pool(0)
+
+    def inside() -> None:
+        pool.execute(forever)
+
+    with pytest.warns(RuntimeWarning, match="has no threads"):
+        thread = green.spawn(inside)
+        await asyncio.sleep(0)
+    assert thread.task is not None
+    thread.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await thread
+    thread = green.spawn(inside)
+    await asyncio.sleep(0)
+    thread.kill()
+    with pytest.raises(green.GreenletExit):
+        await thread
+
+
+@pytest.mark.parametrize("kind", ["call", "coroutine", "own"])
+async def test_an_error_that_leaves_a_green_thread_leads_back_to_nothing(kind: str) -> None:
+    class OddError(Exception):
+        pass
+
+    def fails() -> NoReturn:
+        raise OddError
+
+    async def fails_later() -> NoReturn:
+        await asyncio.sleep(0)
+        raise OddError
+
+    def inside() -> None:
+        if kind == "call":
+            tpool.execute(fails)
+        elif kind == "coroutine":
+            green.await_(fails_later())
+        else:
+            fails()
+
+    async def once(run: Callable[[], Awaitable[None]]) -> "weakref.ref[OddError]":
+        try:
+            await run()
+        except OddError as error:
+            return weakref.ref(error)
+        raise AssertionError
+
+    gc.collect()
+    gc.disable()
+    try:
+        for run in (lambda: green.run(inside), lambda: green.spawn(inside)):
+            reference = await once(run)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert reference() is None
+    finally:
+        gc.enable()
+
+
+async def test_an_item_that_comes_back_after_the_end_was_seen_is_not_lost() -> None:
+    def inside() -> list[object]:
+        gate = green.Event()
+        results = green.GreenPool(3).imap(lambda number: (gate.wait(), number)[1], range(1))
+        first = green.spawn(next, results)
+        green.sleep(0)
+        green.sleep(0)
+        got: list[object] = []
+        second = green.spawn(lambda: got.append(next(results, "end")))
+        for _ in range(5):
+            green.sleep(0)
+        first.kill()
+        gate.send()
+        second.wait()
+        return [*got, next(results, "end")]
+
+    got = await green.run(inside)
+    assert sorted(got, key=str) == [0, "end"]

@@ -129,6 +129,9 @@ async def aiter(  # noqa: A001 - it is used as green.aiter
         TypeError: ``fn`` is not callable, or does not return an iterable.
         BaseException: Whatever the generator raises.
 
+    Each item is a `run` of its own. So a `Timeout` ends with the item in which it was set: one that is open across a
+    ``yield`` is not raised after it. (With `asyncio.timeout` in an async generator it would strike whoever iterates.)
+
     Cancellation: Raises `asyncio.CancelledError` in the generator, where it waits. A generator that is not finished is
     closed when this is: at the end of ``async with contextlib.aclosing(...)``, or when the loop gets round to it.
 

@@ -48,10 +48,11 @@ __all__ = ["Driven", "Parking", "begin", "conclude", "drive", "finish_at_once", 
 class Strayed:
     """A green thread that `resume` has run, and that no longer waits for what its task waits for."""
 
-    __slots__ = ("wanted",)
+    __slots__ = ("inner", "wanted")
 
-    def __init__(self, wanted: Any) -> None:
+    def __init__(self, wanted: Any, inner: greenlet | None) -> None:
         self.wanted = wanted  # what it waits for, or anything if it has ended
+        self.inner = inner  # the plain greenlet inside it that waits in its place, if there is one
 
 
 class Parking(asyncio.Future[None]):
@@ -90,6 +91,7 @@ class Driven(greenlet):
         "_error",
         "_fn",
         "_given_up",
+        "_has_own_task",
         "_hub",
         "_interrupts",
         "_kwargs",
@@ -111,6 +113,7 @@ class Driven(greenlet):
         self._detour: greenlet | Strayed | None = None  # a plain greenlet inside this one that waits in its place, or
         # what this waits for if that is not what its task waits for
         self._parking: Parking | None = None  # what the task waits for while this waits for a call
+        self._has_own_task = False  # or is a part of a task that goes on after it
         self._over = False  # whether the outcome is there
         self._told_to_end = False  # whether it has been killed
         self._given_up = False  # whether the task is to end without the greenlet
@@ -147,7 +150,7 @@ class Driven(greenlet):
     def _interrupt(self, exception: BaseException, base: int = 0) -> Interrupt:
         """See `Interruptible`."""
         interrupt = Interrupt(exception, base)
-        if not self._over:
+        if self or not self._over:  # linked functions can be interrupted, too
             self._interrupts += (interrupt,)
             assert self._task is not None
             self._task.cancel()
@@ -223,11 +226,12 @@ def drive(driven: Driven, wanted: Any) -> Generator[Any, Any, Any]:
 def _take_detour(driven: Driven) -> Any:
     """Go on with a greenlet where a plain switch to it would not do, and return what it wants then."""
     detour, driven._detour = driven._detour, None
-    if isinstance(detour, greenlet):
-        driven.parent = getcurrent()
-        return detour.switch()
+    if isinstance(detour, Strayed):
+        driven._detour = detour.inner
+        return detour.wanted
     assert detour is not None
-    return detour.wanted
+    driven.parent = getcurrent()
+    return detour.switch()
 
 
 def _throw(driven: Driven, error: BaseException) -> Any:
@@ -237,15 +241,17 @@ def _throw(driven: Driven, error: BaseException) -> Any:
         raise error
     if driven._given_up:
         raise error
-    target: greenlet = driven
     detour, driven._detour = driven._detour, None
-    if isinstance(detour, greenlet):
-        target = detour
-    elif detour is not None:  # what it wants was never waited for
-        if isinstance(detour.wanted, asyncio.Future):
-            detour.wanted.cancel()
+    if isinstance(detour, Strayed):
         if not driven:
-            return None
+            if driven._has_own_task:
+                return None  # its outcome stands
+            raise error  # the task goes on, and has been cancelled
+        wanted, detour = detour.wanted, detour.inner
+        if isinstance(wanted, asyncio.Future) and wanted.cancel(*error.args[:1]):
+            driven._detour = detour
+            return wanted  # as a task does, which is woken when what it waits for has been cancelled
+    target = driven if detour is None else detour
     driven.parent = getcurrent()
     wanted = target.throw(error)
     if driven:
@@ -280,7 +286,7 @@ def resume(driven: Driven, parking: Parking, loop: asyncio.AbstractEventLoop) ->
     finally:
         asyncio._leave_task(loop, task)
     if wanted is not parking or parking.done():
-        driven._detour = Strayed(wanted)
+        driven._detour = Strayed(wanted, driven._detour if isinstance(driven._detour, greenlet) else None)
         if not parking.done():
             parking.set_result(None)
 
@@ -298,8 +304,9 @@ def finish_at_once(driven: Driven, refusal: BaseException) -> bool:
         if not driven:
             return True  # it has ended, or never started
         driven.parent = getcurrent()
-        target = driven._detour if isinstance(driven._detour, greenlet) else driven
-        target.throw(error)
+        detour, driven._detour = driven._detour, None
+        inner = detour.inner if isinstance(detour, Strayed) else detour
+        (driven if inner is None else inner).throw(error)
         error = refusal
     return False
 

@@ -92,6 +92,7 @@ def call_and_park(
     call.kwargs = kwargs or None
     call.context = copy_context() or None
     error: BaseException | None = None
+    parking: Parking | None
     try:
         try:
             submit(call)
@@ -106,7 +107,8 @@ def call_and_park(
         driven.parent.switch(parking)  # type: ignore[union-attr]
         error, call.error = call.error, None
         if error is not None:
-            raise presentable(error, call.name)
+            in_place = submit is not pool.submit or not pool.size
+            raise error if in_place and isinstance(error, CancelledError) else presentable(error, call.name)
         value, call.value = call.value, None  # whoever has settled the call holds it until this gives way again
         return value
     except CancelledError as cancelled:
@@ -116,4 +118,5 @@ def call_and_park(
             if driven._parking is not None:
                 driven._parking.call = None
             call.abandon()
-        del call, driven, fn, args, kwargs, error  # an error's traceback leads to this frame
+        task = parking = None
+        del call, driven, fn, args, kwargs, error  # an error's traceback leads here, and must not lead back to it

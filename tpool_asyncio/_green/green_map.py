@@ -33,19 +33,20 @@ class GreenMap(Iterator[T]):
     """
 
     def __init__(self, function: Callable[..., T], iterator: Iterator[Iterable[Any]], pool: "GreenPool") -> None:
-        self._over = False
+        self._over = False  # whether somebody has come to the end
+        self._closed = False
         self._threads: LightQueue[GreenThread[T] | None] = LightQueue(pool.size)
         self._feeder = spawning.spawn(_feed, function, iterator, pool, self._threads)
         self._feeder.link(_end, self._threads)
 
     def __next__(self) -> T:
-        if self._over:
+        if self._closed:
             raise StopIteration
         green = self._threads.get()
         if green is not None:
             return outcome_in_order(green, self._threads._return)
         self._threads.put_nowait(None)  # for others who wait
-        if self._over:
+        if self._over or self._closed:
             raise StopIteration
         self._over = True
         try:
@@ -59,7 +60,7 @@ class GreenMap(Iterator[T]):
 
         .. versionadded:: 0.1.0
         """
-        self._over = True
+        self._closed = True
         feeder = self._feeder
         if not feeder._over and feeder._task is not None and not feeder._hub._forked:
             with suppress(RuntimeError):  # the loop has been closed, and the feeder has ended with it

@@ -29,13 +29,12 @@ class GreenThread(Driven, Generic[T]):
     .. versionadded:: 0.1.0
     """
 
-    __slots__ = ("_collected", "_forgotten", "_has_own_task", "_links", "_timer", "_waiters")
+    __slots__ = ("_collected", "_forgotten", "_links", "_timer", "_waiters")
 
     def __init__(self, hub: Hub, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         super().__init__(hub, fn, args, kwargs)
         self._forgotten = False  # whether nobody is expected to ask for the outcome
         self._collected = False  # whether somebody has
-        self._has_own_task = False
         self._links: list[Link] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
@@ -63,7 +62,6 @@ class GreenThread(Driven, Generic[T]):
             self._start()
 
     def _ended(self) -> None:
-        self._hub._greens.discard(self)
         if self._error is not None and isinstance(self._error, (SystemExit, KeyboardInterrupt)):
             self._hub._leaver = self
         if self._waiters is not None:
@@ -75,6 +73,7 @@ class GreenThread(Driven, Generic[T]):
             links, self._links = self._links, None
             for link in links:
                 self._follow(link)
+        self._hub._greens.discard(self)
 
     def _end_without_running(self, error: BaseException) -> None:
         self._over = True
@@ -88,7 +87,7 @@ class GreenThread(Driven, Generic[T]):
             fn(self, *args, **kwargs)
         except (GreenletExit, CancelledError):
             pass
-        except Exception as error:
+        except BaseException as error:
             self._report(f"a function linked to the end of green thread {self.name} raised an exception", error)
 
     def _report(self, message: str, error: BaseException) -> None:
@@ -107,7 +106,7 @@ class GreenThread(Driven, Generic[T]):
 
     @property
     def name(self) -> str:
-        """What messages call it, which is the name of its task: that of the function, unless it has been changed.
+        """What messages call it, which is the name of its task, and that is the name of the function.
 
         .. versionadded:: 0.1.0
         """

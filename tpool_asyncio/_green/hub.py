@@ -101,11 +101,11 @@ class Hub:
 
     @property
     def green_threads(self) -> "frozenset[GreenThread[Any]]":
-        """A snapshot of the green threads that have not ended. To be looked at in the hub's thread.
+        """A snapshot of the green threads that have not ended, linked functions included. For use in the hub's thread.
 
         .. versionadded:: 0.1.0
         """
-        return frozenset(green for green in self._greens if not green._over)
+        return frozenset(green for green in self._greens if green or not green._over)
 
     def _check_thread(self, what: str) -> None:
         """Refuse to be used from another thread; ``what`` is the beginning of the message."""
@@ -299,7 +299,7 @@ _abandoned: list[object] = []
 
 
 def _not_ended(greens: "list[GreenThread[Any]]") -> "list[GreenThread[Any]]":
-    return [green for green in greens if not green._over]
+    return [green for green in greens if green or not green._over]
 
 
 def _no_loop() -> None:

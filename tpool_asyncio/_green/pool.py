@@ -124,7 +124,10 @@ class Pool:
         """
         driven = getcurrent()
         if isinstance(driven, Driven) and not driven._interrupts:
-            return call_and_park(self._pool._core, driven, fn, args, kwargs)  # type: ignore[no-any-return]
+            try:
+                return call_and_park(self._pool._core, driven, fn, args, kwargs)  # type: ignore[no-any-return]
+            finally:
+                del driven  # an error's traceback leads here, and must not lead back to it
         return _execute(self._pool, self._pool, fn, args, kwargs)
 
     def options(
@@ -248,8 +251,7 @@ def _execute(
     kwargs: dict[str, object],
 ) -> T:
     """Make a call from wherever this is, and wait for it."""
-    driven = current_driven()
-    if driven is not None:
+    if current_driven() is not None:
         return wait(way._execute_on(asyncio.get_running_loop(), fn, args, kwargs))
     worker = current_worker()
     if worker is not None and worker.crew.pool is pool._core and asyncio._get_running_loop() is None:

@@ -73,11 +73,12 @@ class ScriptCall(LoopJob):
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """Return the loop of the script, which is started if necessary. In the thread that runs the job."""
         if self.loop is None:
-            self.loop_made = allocate_lock()
-            self.loop_made.acquire()
+            loop_made = allocate_lock()
+            loop_made.acquire()
+            self.loop_made = loop_made
             if not self.given_up:
                 self.bell.release()
-                while not self.loop_made.acquire(True, _LOOK_AGAIN) and not self.given_up:
+                while not loop_made.acquire(True, _LOOK_AGAIN) and not self.given_up:
                     pass
         if self.loop is None:
             raise asyncio.CancelledError("the script that made this call has stopped waiting for it")
@@ -117,6 +118,8 @@ class ScriptCall(LoopJob):
             self.given_up = True
             if not self.withdraw():
                 self.stop_errands()
+            if self.over:  # by now
+                self.drop_outcome()
             if self.loop is not None and self.loop.is_running():
                 self.loop.stop()
 

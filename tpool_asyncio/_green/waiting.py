@@ -105,6 +105,7 @@ def await_(awaitable: Awaitable[T]) -> T:
             return _await_in_script(steps)  # type: ignore[no-any-return]
         inner, driven = current, place
     # Hand what the coroutine yields to the task, and what the task throws to the coroutine.
+    failure: BaseException | None = None
     send = steps.send
     try:
         wanted = send(None)
@@ -121,15 +122,10 @@ def await_(awaitable: Awaitable[T]) -> T:
         return stop.value  # type: ignore[no-any-return]
     except CancelledError as error:
         failure = driven._exchange(error)
-    try:
-        raise failure
+        raise failure from None
     finally:
-        del (
-            failure,
-            driven,
-            current,
-            inner,
-        )  # an error's traceback leads to this frame, which must not lead back to the error
+        wanted = None
+        del failure, driven, current, inner  # an error's traceback leads here, and must not lead back to it
 
 
 def give_way() -> None:
@@ -137,14 +133,12 @@ def give_way() -> None:
     driven = getcurrent()
     if not isinstance(driven, Driven) or driven._interrupts:
         return await_(asyncio.sleep(0))
+    failure: BaseException | None = None
     try:
         driven.parent.switch(None)  # type: ignore[union-attr]
     except CancelledError as error:
         failure = driven._exchange(error)
-    else:
-        return None
-    try:
-        raise failure
+        raise failure from None
     finally:
         del failure, driven
 
