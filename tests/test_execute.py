@@ -334,3 +334,11 @@ async def test_the_default_pool() -> None:
 async def test_a_test_may_replace_execute(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tpool, "execute", lambda *_: asyncio.sleep(0, "replaced"))
     assert await tpool.execute(time.sleep, 3) == "replaced"
+
+
+async def test_calls_one_after_another_need_one_thread() -> None:
+    """The worker goes idle before it wakes its caller, so that the next call does not wake another one."""
+    async with tpool.Pool(5, name="lone") as pool:
+        for number in range(300):
+            assert await pool.execute(abs, -number) == number
+        assert pool.statistics().threads == 1

@@ -653,3 +653,15 @@ async def test_a_hundred_green_threads_and_every_outcome_right(pool: tpool.Pool)
     got = await asyncio.gather(*(green.spawn(work, number) for number in range(100)))
     assert got == [[(number, step) for step in range(100)] for number in range(100)]
     assert pool.statistics().completed == 10_000
+
+
+async def test_calls_one_after_another_need_one_thread() -> None:
+    pool = tpool.Pool(5, name="lone")
+
+    def inside() -> int:
+        for number in range(300):
+            assert pool.execute(abs, -number) == number
+        return pool.statistics().threads
+
+    assert await green.run(inside) == 1
+    await green.run(pool.killall)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from tpool_asyncio._pool.job import Job
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tpool_asyncio._pool.crew import Crew
 
 __all__ = ["Worker", "here"]
@@ -41,6 +43,7 @@ class Worker(threading.Thread):
         self.failed = 0
         self.parked = 0  # how many things in this thread wait, parked; a loop inside a job can run several
         self.excused = False
+        self.wake: Callable[[], object] | None = None  # wakes the caller of the last job, if that is still to be done
         self.bell = allocate_lock()  # released once by whoever takes this worker out of `Crew.idle`
         self.bell.acquire()
 
@@ -50,6 +53,7 @@ class Worker(threading.Thread):
         try:
             self._serve()
         finally:
+            self.wake_caller()
             self.crew.leave(self)
 
     def _serve(self) -> None:
@@ -58,10 +62,12 @@ class Worker(threading.Thread):
         popleft = queue.popleft
         scouting = self.scouting
         while True:
-            if crew.dismissing and crew.excuse(self):
-                if scouting:
-                    crew.scout_arrived()
-                return
+            if crew.dismissing:
+                self.wake_caller()
+                if crew.excuse(self):
+                    if scouting:
+                        crew.scout_arrived()
+                    return
             try:
                 self.next_job = popleft() if queue else None  # to look first costs less than the exception
             except IndexError:  # another worker was faster
@@ -74,6 +80,8 @@ class Worker(threading.Thread):
                     return
                 scouting = woken
                 continue
+            if self.wake is not None:
+                self.wake_caller()
             if scouting:
                 scouting = False
                 crew.scout_arrived()
@@ -84,6 +92,9 @@ class Worker(threading.Thread):
 
         What belongs to the user is let go of, and the counts are right, before the outcome is delivered; and the job
         itself is let go of before the caller is woken. Whoever has the outcome may rely on that.
+
+        When there is nothing else to do, the worker wakes the caller only after it has gone idle. A caller that comes
+        back with its next call then finds this worker, in place of waking another one.
         """
         if job is None:
             job = self.next_job
@@ -95,6 +106,7 @@ class Worker(threading.Thread):
             self.crew.pool.discard_dropped()
             return
         outer = self.job
+        served = self.next_job is job
         self.job = job
         self.next_job = None
         try:
@@ -118,6 +130,18 @@ class Worker(threading.Thread):
             wake = job.deliver()
             job = None  # an error's frames lead back to this one
             if wake is not None:
-                wake()
+                if served and not self.crew.queue:
+                    self.wake = wake
+                else:
+                    wake()
         except BaseException:
             _logger.exception("the outcome of a call could not be delivered")
+
+    def wake_caller(self) -> None:
+        """Wake the caller of the last job, if that has not been done."""
+        wake, self.wake = self.wake, None
+        if wake is not None:
+            try:
+                wake()
+            except BaseException:
+                _logger.exception("the outcome of a call could not be delivered")
