@@ -70,7 +70,7 @@ class Worker(threading.Thread):
                     return
             try:
                 self.next_job = popleft() if queue else None  # to look first costs less than the exception
-            except IndexError:  # another worker was faster
+            except IndexError:  # pragma: no cover - another worker was faster, in between these two steps
                 continue
             if self.next_job is None:
                 if scouting:
