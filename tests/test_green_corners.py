@@ -7,7 +7,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from greenlet import greenlet
@@ -551,3 +551,179 @@ async def test_an_item_that_comes_back_after_the_end_was_seen_is_not_lost() -> N
 
     got = await green.run(inside)
     assert sorted(got, key=str) == [0, "end"]
+
+
+# What a second review found
+
+
+@pytest.mark.parametrize("started", [True, False])
+@pytest.mark.parametrize("way", ["call", "options", "coroutine"])
+def test_ctrl_c_a_moment_before_the_wait(way: str, started: bool, script: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is noted, and must still end the wait although that has not begun."""
+    gate = Gate()
+    pool = tpool.Pool(1, name="one")
+    run_until = Hub._run_until
+
+    def strikes_first(hub: Hub, awaited: Any, *, keeps: bool) -> None:
+        if not struck:
+            struck.append(True)
+            signal.raise_signal(signal.SIGINT)
+        run_until(hub, awaited, keeps=keeps)
+
+    struck: list[bool] = []
+    if started:
+        green.sleep(0)
+    monkeypatch.setattr(Hub, "_run_until", strikes_first)
+    with pytest.raises(KeyboardInterrupt):
+        if way == "call":
+            if not started:
+                signal_soon()
+            pool.execute(gate)
+        elif way == "options":
+            pool.options(name="gate").execute(gate)
+        else:
+            green.await_(asyncio.sleep(60))
+    gate.open()
+    monkeypatch.undo()
+    assert pool.execute(str, "went on") == "went on"
+    assert green.await_(asyncio.sleep(0, "as well")) == "as well"
+    pool.killall()
+    assert script._script.interrupts == []
+
+
+def signal_soon() -> None:
+    """Send Ctrl-C to the main thread from another one, in a moment."""
+    main = threading.main_thread().ident or 0
+    threading.Timer(0.02, signal.pthread_kill, (main, signal.SIGINT)).start()
+
+
+def test_ctrl_c_in_the_last_turn_of_a_wait_leaves_the_next_one_alone(script: Hub) -> None:
+    async def strikes() -> int:
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+        return 1
+
+    followings: list[Callable[[], str]] = [
+        lambda: green.await_(asyncio.sleep(0, "went on")),
+        lambda: tpool.execute(str, "went on"),
+        lambda: tpool.options(timeout=PATIENCE).execute(str, "went on"),
+        lambda: green.spawn(str, "went on").wait(),
+    ]
+    for following in followings:
+        with pytest.raises(KeyboardInterrupt):
+            green.await_(strikes())
+        assert following() == "went on"
+    assert script._script.interrupts == []
+
+
+def test_a_handler_that_is_set_during_a_wait_stays(script: Hub) -> None:
+    def own(number: int, frame: object) -> None:
+        struck.append(number)
+
+    struck: list[int] = []
+    try:
+        green.spawn(signal.signal, signal.SIGINT, own).wait()
+        signal.raise_signal(signal.SIGINT)
+        assert struck == [signal.SIGINT]
+        assert tpool.execute(str, "went on") == "went on"
+        assert signal.getsignal(signal.SIGINT) is own
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert hubs.get_hub() is script
+
+
+def test_code_of_the_user_that_drops_an_outcome_holds_nobody_up() -> None:
+    """The loop of the first call is closed; its outcome is dropped in the worker, which must not count as idle then."""
+    entered, leave = threading.Event(), threading.Event()
+
+    class Slow:
+        def __del__(self) -> None:
+            entered.set()
+            leave.wait(PATIENCE)
+
+    def makes(gate: Gate) -> Slow:
+        gate()
+        return Slow()
+
+    pool = tpool.Pool(2, name="two")
+    gate = Gate()
+
+    def first() -> None:
+        async def main() -> None:
+            pool._pool.execute(makes, gate)
+            await asyncio.to_thread(gate.wait_begun)
+
+        asyncio.run(main())
+
+    in_thread(first)
+    gate.open()
+    assert entered.wait(PATIENCE)
+    assert in_thread(lambda: pool.execute(str, "another thread")) == "another thread"
+    leave.set()
+    in_thread(pool.killall)
+
+
+async def test_close_in_async_code_tells_those_who_handled_another_exception() -> None:
+    steps = []
+
+    def inside() -> None:
+        try:
+            forever()
+        except ValueError:
+            steps.append("handled")
+        forever()
+
+    thread = green.spawn(inside)
+    await asyncio.sleep(0)
+    thread.kill(ValueError)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    hubs.get_hub().close()
+    with pytest.raises(green.GreenletExit):
+        await thread
+    assert steps == ["handled"]
+
+
+def test_close_without_a_time_limit_tells_those_again_who_swallowed_a_kill(script: Hub) -> None:
+    def inside() -> None:
+        try:
+            forever()
+        except green.GreenletExit:
+            forever()
+
+    thread = green.spawn(inside)
+    green.sleep(0)
+    thread.kill()
+    thread._told_to_end -= 60  # it was long ago
+    script.grace = None
+    script.close()
+    with pytest.raises(green.GreenletExit):
+        thread.wait()
+
+
+async def test_a_cancellation_in_a_link_of_a_nested_green_thread_is_not_lost() -> None:
+    def inside() -> int:
+        current = green.getcurrent()
+        assert isinstance(current, green.GreenThread)
+        current.link(lambda thread: forever())
+        return 3
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(SOON):
+            await green.run(inside)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    await asyncio.sleep(0)
+
+
+async def test_an_error_that_a_cancellation_overtakes_is_its_context() -> None:
+    def inside() -> NoReturn:
+        tpool.execute(int)
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_soon(task.cancel)
+        raise ValueError("lost otherwise")
+
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await asyncio.create_task(green.run(inside))
+    assert isinstance(caught.value.__context__, ValueError)

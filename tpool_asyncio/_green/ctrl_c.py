@@ -26,11 +26,12 @@ _MAIN_THREAD = threading.main_thread().ident
 class CtrlC:
     """What Ctrl-C does while a script waits."""
 
-    __slots__ = ("_script", "_struck")
+    __slots__ = ("_handler", "_script", "_struck")
 
     def __init__(self, script: ScriptWait) -> None:
         self._script = script
         self._struck = False
+        self._handler = self._strike
 
     def take(self) -> bool:
         """Have Ctrl-C noted from now on; return False if it is not ours, or noted already."""
@@ -38,14 +39,15 @@ class CtrlC:
             return False
         self._struck = False
         try:
-            signal(SIGINT, self._strike)
+            signal(SIGINT, self._handler)
         except ValueError:  # pragma: no cover - in a subinterpreter, which has no signals
             return False
         return True
 
     def give_back(self) -> None:
         """Let Ctrl-C strike again; raise it if it has been noted and has not been raised."""
-        signal(SIGINT, default_int_handler)
+        if getsignal(SIGINT) is self._handler:  # and not one that somebody has set meanwhile
+            signal(SIGINT, default_int_handler)
         if self._struck:
             self._script.raise_ctrl_c()
 
@@ -55,5 +57,5 @@ class CtrlC:
             default_int_handler(number, frame)
         self._struck = True
         script.interrupts.append(Interrupt(KeyboardInterrupt(), 0))
-        if script.loop is not None:
-            script.loop.call_soon_threadsafe(script.end_wait)
+        if script.loop is not None and script.awaited is not None:
+            script.loop.call_soon_threadsafe(script.end_wait, script.awaited)

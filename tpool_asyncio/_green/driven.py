@@ -28,10 +28,12 @@ What the greenlet leaves
 """
 
 import asyncio
+import math
 import threading
 import types
 from asyncio import CancelledError
 from collections.abc import Callable, Generator
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -95,6 +97,7 @@ class Driven(greenlet):
         "_hub",
         "_interrupts",
         "_kwargs",
+        "_late",
         "_over",
         "_parking",
         "_task",
@@ -115,10 +118,11 @@ class Driven(greenlet):
         self._parking: Parking | None = None  # what the task waits for while this waits for a call
         self._has_own_task = False  # or is a part of a task that goes on after it
         self._over = False  # whether the outcome is there
-        self._told_to_end = False  # whether it has been killed
+        self._told_to_end = -math.inf  # when it has been killed, as `time.monotonic` tells it
         self._given_up = False  # whether the task is to end without the greenlet
         self._value: Any = None
         self._error: BaseException | None = None
+        self._late: BaseException | None = None  # see `_note_late`
         self._traceback: types.TracebackType | None = None
 
     def run(self) -> None:
@@ -158,8 +162,18 @@ class Driven(greenlet):
 
     def _tell_to_end(self, exception: BaseException) -> None:
         """Interrupt it so that it ends."""
-        self._told_to_end = True
+        if isinstance(exception, GreenletExit):
+            self._told_to_end = monotonic()
         self._interrupt(exception)
+
+    def _note_late(self, error: BaseException) -> None:
+        """Note an exception that was thrown in when the outcome was there already.
+
+        It is for the task, which may go on after this: then it goes before the outcome, as it does in a coroutine that
+        awaits something that is done in the turn of its cancellation. The end of a task of its own is not changed.
+        """
+        if not self._has_own_task:
+            self._late = error
 
     def _withdraw(self, interrupt: Interrupt) -> None:
         """See `Interruptible`."""
@@ -244,9 +258,8 @@ def _throw(driven: Driven, error: BaseException) -> Any:
     detour, driven._detour = driven._detour, None
     if isinstance(detour, Strayed):
         if not driven:
-            if driven._has_own_task:
-                return None  # its outcome stands
-            raise error  # the task goes on, and has been cancelled
+            driven._note_late(error)
+            return None
         wanted, detour = detour.wanted, detour.inner
         if isinstance(wanted, asyncio.Future) and wanted.cancel(*error.args[:1]):
             driven._detour = detour
@@ -265,6 +278,9 @@ def conclude(driven: Driven) -> Any:
     for interrupt in driven._interrupts:
         driven._withdraw(interrupt)
     value, error = driven._value, driven._error
+    if driven._late is not None and not isinstance(error, (SystemExit, KeyboardInterrupt)):
+        driven._late.__context__ = error
+        error, driven._late = driven._late, None
     if error is None:
         return value
     del driven  # or else the traceback of the error would lead back to it

@@ -85,8 +85,10 @@ class GreenThread(Driven, Generic[T]):
         fn, args, kwargs = link
         try:
             fn(self, *args, **kwargs)
-        except (GreenletExit, CancelledError):
+        except GreenletExit:
             pass
+        except CancelledError as error:
+            self._note_late(error)
         except BaseException as error:
             self._report(f"a function linked to the end of green thread {self.name} raised an exception", error)
 
@@ -250,8 +252,8 @@ class GreenThread(Driven, Generic[T]):
     def link(self, fn: Callable[..., object], /, *args: Any, **kwargs: Any) -> None:
         """Have ``fn(green_thread, *args, **kwargs)`` called when the green thread has ended; now, if it has.
 
-        The functions are called one after another, in the green thread itself; they may call its `wait`, which then
-        does not wait. An exception of one goes to the exception handler of the loop, and the others are still called.
+        The functions are called one after another, in the green thread itself, where they may wait; of one that never
+        ran, in a callback of the loop, where they may not. Its own `wait` does not wait any more. An exception of one goes to the exception handler of the loop, and the others are still called.
 
         Args:
             fn: What to call.

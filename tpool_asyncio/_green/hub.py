@@ -21,6 +21,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Hashable
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenlet import GreenletExit
@@ -139,12 +140,14 @@ class Hub:
         as when a green thread awaits a coroutine. But Ctrl-C is for now in any case.
         """
         script = self._script
-        script.loop = loop = self.loop
+        loop = self.loop
         script.awaited = awaited
+        script.loop = loop
         taken = self._ctrl_c.take()
         try:
             if script.interrupts:
                 awaited.cancel()
+                loop.call_soon(loop.stop)  # which the other can only do to a loop that runs
             while True:  # for one turn at least, so that green threads get theirs
                 loop.run_forever()
                 if awaited.done():
@@ -174,7 +177,7 @@ class Hub:
 
         While the loop runs, that is in green threads and in async code, nothing can wait for that end: then all green
         threads but the calling one are told to end, they do so in the next turns of the loop, and the loop is left
-        alone.
+        alone. Those that have been killed less than `grace` seconds ago are left to their cleanup.
 
         Nobody needs to call this: hubs are closed at the end of their thread, and the loop of `asyncio.run` ends the
         green threads with all its tasks.
@@ -207,16 +210,18 @@ class Hub:
     def _kill_all(self) -> "tuple[list[GreenThread[Any]], list[GreenThread[Any]]]":
         """Tell all green threads to end but the one that asks; return whom this tells, and who was told before.
 
-        The latter may be busy ending, in ``finally`` blocks that wait, and are not disturbed.
+        The latter may be busy ending, in ``finally`` blocks that wait, and are not disturbed. Who was told longer ago
+        than the time that there is for it is told again.
         """
         current = asyncio.current_task() if asyncio._get_running_loop() is not None else None
+        patience = GRACE if self.grace is None else self.grace
         told: list[GreenThread[Any]] = []
         before: list[GreenThread[Any]] = []
         for green in self.green_threads:
             green._ensure_task()
             if green._task is current:
                 continue
-            (before if green._told_to_end else told).append(green)
+            (before if monotonic() - green._told_to_end < patience else told).append(green)
         for green in told:
             green._tell_to_end(GreenletExit())
         return told, before
@@ -226,7 +231,7 @@ class Hub:
 
         Those who were told before may have swallowed that long ago: they are told again when half of the time is over.
         """
-        half = None if self.grace is None else self.grace / 2
+        half = (GRACE if self.grace is None else self.grace) / 2
         late = _not_ended([*told, *before])
         if late:
             await asyncio.wait([green._task for green in late if green._task], timeout=half)
@@ -234,7 +239,7 @@ class Hub:
             green._interrupt(GreenletExit())
         late = _not_ended(late)
         if late:
-            await asyncio.wait([green._task for green in late if green._task], timeout=half)
+            await asyncio.wait([green._task for green in late if green._task], timeout=self.grace and half)
         late = _not_ended(late)
         self._give_up(late)
         if late:

@@ -72,13 +72,14 @@ class ScriptWait:
         """See `Interruptible`."""
         interrupt = Interrupt(exception, base)
         self.interrupts.append(interrupt)
-        self.end_wait()
-        return interrupt
-
-    def end_wait(self) -> None:
-        """Have what is awaited be over soon, if anything is. In a callback of the loop."""
         if self.awaited is not None:
             self.awaited.cancel()
+        return interrupt
+
+    def end_wait(self, awaited: Awaited) -> None:
+        """Have this be over soon, if it is still what is awaited. In a callback of the loop."""
+        if self.awaited is awaited:
+            awaited.cancel()
 
     def _withdraw(self, interrupt: Interrupt) -> None:
         """See `Interruptible`."""

@@ -93,13 +93,16 @@ class ScriptCall(LoopJob):
         self.pool.dropped()
         return True
 
-    def deliver(self) -> Callable[[], object]:
+    def deliver(self) -> Callable[[], None] | None:
         self.over = True
         if self.given_up:
-            return self.drop_outcome
-        if self.loop is None:
-            return self.bell.release
-        return partial(post, self.loop, partial(self.hub._stop, self))
+            self.drop_outcome()
+            return None
+        return self.bell.release if self.loop is None else self._stop_loop
+
+    def _stop_loop(self) -> None:
+        assert self.loop is not None
+        post(self.loop, partial(self.hub._stop, self))
 
     def disown(self) -> None:  # pragma: no cover - only ever called in a fork that ends before its coverage is saved
         self.given_up = True

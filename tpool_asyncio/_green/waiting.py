@@ -194,6 +194,9 @@ def _await_in_script(steps: Coroutine[Any, Any, T]) -> T:
         raise
     try:
         return hub._run(task, keeps=True)
+    except BaseException:
+        task.cancel()  # if Ctrl-C has struck before the wait
+        raise
     finally:
         del task
         _carry_back(context)

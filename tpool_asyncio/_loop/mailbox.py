@@ -46,17 +46,23 @@ class Mailbox:
         self.outcomes: deque[LoopJob] = deque()
         self.scheduled = allocate_lock()
 
-    def schedule(self) -> None:
-        """With the token in hand: have the loop drain this mailbox. Any thread."""
+    def schedule(self) -> "list[LoopJob] | None":
+        """With the token in hand: have the loop drain this mailbox. Any thread.
+
+        Returns the outcomes that nobody can wait for any more, if the loop is closed or gone. Dropping them may run
+        code of the user.
+        """
         loop = self.loop()
         posted = False
+        lost: list[LoopJob] = []
         try:
             posted = loop is not None and post(loop, self._drain)
-            if not posted:
-                self.outcomes.clear()  # the loop is closed or gone, and nobody can wait on it any more
+            while not posted and self.outcomes:
+                lost.append(self.outcomes.popleft())
         finally:
             if not posted:
                 self.scheduled.release()
+        return lost or None
 
     def _drain(self) -> None:
         # An exception out of a signal handler may strike between any two steps. Then nobody can tell who has the token,

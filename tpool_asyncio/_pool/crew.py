@@ -160,8 +160,9 @@ class Crew:
         """
         idle = self.idle
         idle[worker] = None
-        worker.wake_caller()  # now that it can find this worker idle when it comes back with its next job
-        if (self.queue or self.dismissing) and idle.pop(worker, _ABSENT) is None:
+        # Now the caller can find this worker idle when it comes back with its next job.
+        left_over = worker.wake_caller()
+        if (self.queue or self.dismissing or left_over) and idle.pop(worker, _ABSENT) is None:
             return False
         # If it was no longer in ``idle``, somebody has taken it out, and its bell is about to ring.
         if worker.bell.acquire(True, self.pool.idle_timeout):

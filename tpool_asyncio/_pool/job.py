@@ -85,7 +85,8 @@ class Job:
         """Put the outcome where the caller finds it. Called once, from the thread that ran the job.
 
         Returns what is to be called to wake the caller, if that is necessary. It is called when the worker has let go
-        of the job, so that the caller may be the last to hold it.
+        of the job, so that the caller may be the last to hold it, and runs no code of the user. What it returns is
+        dropped as soon as the worker is not in the way of others.
         """
         raise NotImplementedError
 

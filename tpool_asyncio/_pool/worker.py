@@ -137,11 +137,12 @@ class Worker(threading.Thread):
         except BaseException:
             _logger.exception("the outcome of a call could not be delivered")
 
-    def wake_caller(self) -> None:
-        """Wake the caller of the last job, if that has not been done."""
+    def wake_caller(self) -> object:
+        """Wake the caller of the last job, if that has not been done; return what is left over, see `Job.deliver`."""
         wake, self.wake = self.wake, None
         if wake is not None:
             try:
-                wake()
+                return wake()
             except BaseException:
                 _logger.exception("the outcome of a call could not be delivered")
+        return None
