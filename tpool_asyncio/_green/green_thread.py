@@ -253,7 +253,8 @@ class GreenThread(Driven, Generic[T]):
         """Have ``fn(green_thread, *args, **kwargs)`` called when the green thread has ended; now, if it has.
 
         The functions are called one after another, in the green thread itself, where they may wait; of one that never
-        ran, in a callback of the loop, where they may not. Its own `wait` does not wait any more. An exception of one goes to the exception handler of the loop, and the others are still called.
+        ran, in a callback of the loop, where they may not. Its own `wait` does not wait any more. An exception of one
+        goes to the exception handler of the loop, and the others are still called.
 
         Args:
             fn: What to call.
