@@ -21,8 +21,8 @@ One scout at a time
 Why no wake-up is lost
     Adding work is: (1) put it where workers look; (2) try to take the token, and give up if somebody has it. Giving
     the token back is: (3) release it; (4) look again whether there is work, and somebody idle to do it or room to
-    start somebody, and if so go to (2). Going idle is: (5) enter ``idle``; (6) look again whether there is work, and
-    if so step out of ``idle``.
+    start somebody, and if so go to (2). Going idle is: (5) enter ``idle``, and only then wake the caller of the last
+    job, so that its next call finds this worker; (6) look again whether there is work, and if so step out of ``idle``.
 
     Say a job is added at (1) and no token is had at (2). The holder of the token has not yet done (3), so at (4) it
     sees the job; if it then finds nobody idle, every worker is before (5), so at (6) it sees the job. Each side first
