@@ -727,3 +727,15 @@ async def test_an_error_that_a_cancellation_overtakes_is_its_context() -> None:
     with pytest.raises(asyncio.CancelledError) as caught:
         await asyncio.create_task(green.run(inside))
     assert isinstance(caught.value.__context__, ValueError)
+
+
+def test_a_script_refuses_a_future_of_another_loop(script: Hub) -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        future = loop.create_future()
+        with pytest.raises(RuntimeError, match="belongs to another loop than this script's"):
+            green.await_(future)
+        assert green.await_(asyncio.sleep(0, "went on")) == "went on"
+    finally:
+        loop.close()
+    assert hubs.get_hub() is script

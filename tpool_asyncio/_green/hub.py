@@ -120,6 +120,11 @@ class Hub:
 
     def _run(self, future: "asyncio.Future[T]", *, keeps: bool = False) -> T:
         """Run the loop until a future is done; return or raise its outcome. Where no loop runs. See `_run_until`."""
+        if future.get_loop() is not self.loop:
+            raise RuntimeError(
+                f"{future!r} belongs to another loop than this script's, which would wait for it for ever; await it in"
+                " that loop, or make it with get_hub().loop"
+            )
         future.add_done_callback(self._stop)
         try:
             self._run_until(future, keeps=keeps)

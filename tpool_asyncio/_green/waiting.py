@@ -74,7 +74,8 @@ def await_(awaitable: Awaitable[T]) -> T:
         What the awaitable returns.
 
     Raises:
-        RuntimeError: This is plain async code, which has to use ``await``; the coroutine is closed.
+        RuntimeError: This is plain async code, which has to use ``await``; the coroutine is closed. Or it is a future
+            of another loop.
         TypeError: It is not awaitable.
         BaseException: Whatever the awaitable raises, as the same object.
 
