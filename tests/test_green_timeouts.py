@@ -206,9 +206,9 @@ async def test_the_cancellation_of_the_task_wins() -> None:
     end = loop.time() + 4 * SOON
     while loop.time() < end:  # so that both come in one turn
         pass
-    with pytest.raises((asyncio.CancelledError, green.Timeout)):
+    with pytest.raises(asyncio.CancelledError):
         await thread
-    assert len(caught) == 1
+    assert [type(error) for error in caught] == [asyncio.CancelledError]
     assert thread.dead
 
 
@@ -304,10 +304,7 @@ async def test_bad_input() -> None:
 
 
 def test_text() -> None:
-    texts = {
-        green.Timeout(None): "",
-    }
-    assert {str(limit): text for limit, text in texts.items()} == {"": ""}
+    assert str(green.Timeout(None)) == ""
     limit = green.Timeout(None, False)
     for seconds, exception, text in [
         (1, None, "1 second"),

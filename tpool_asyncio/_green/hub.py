@@ -33,7 +33,7 @@ from tpool_asyncio._green.interrupts import Awaited, ScriptWait
 if TYPE_CHECKING:
     from tpool_asyncio._green.green_thread import GreenThread
 
-__all__ = ["GRACE", "Hub", "LoopFactory"]
+__all__ = ["Hub", "LoopFactory"]
 
 T = TypeVar("T")
 

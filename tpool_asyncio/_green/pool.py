@@ -252,7 +252,7 @@ def _execute(
 ) -> T:
     """Make a call from wherever this is, and wait for it."""
     if current_driven() is not None:
-        return wait(way._execute_on(asyncio.get_running_loop(), fn, args, kwargs))
+        return wait(way.execute(fn, *args, **kwargs))
     worker = current_worker()
     if worker is not None and worker.crew.pool is pool._core and asyncio._get_running_loop() is None:
         job = way._execute_inline(worker, fn, args, kwargs)
@@ -284,7 +284,7 @@ def _execute_in_script(
     try:
         if hub._script.interrupts:
             raise hub._script._exchange(asyncio.CancelledError())
-        if way is not pool:
+        if isinstance(way, AsyncOptions):
             return hub._run(way._execute_on(hub.loop, fn, args, kwargs))
         return call_in_script(pool._core, hub, fn, args, kwargs)  # type: ignore[no-any-return]
     finally:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from tpool_asyncio._loop.call import Call
-from tpool_asyncio._loop.entrance import entrance, new_entrance, no_loop_error
+from tpool_asyncio._loop.entrance import new_entrance, no_loop_error
 from tpool_asyncio._loop.from_thread import asking_workers
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.option_call import Limiter
@@ -105,22 +105,6 @@ class Pool:
             mailbox, submit = new_entrance(core, loop)
         if not callable(fn):
             raise not_callable_error(fn)
-        call: Call[T] = Call(loop=loop)
-        call.mailbox = mailbox
-        call.error = None
-        call.claim = new_claim()
-        call.fn = fn
-        call.args = args
-        call.kwargs = kwargs or None
-        call.context = copy_context() or None
-        submit(call)
-        return call
-
-    def _execute_on(
-        self, loop: asyncio.AbstractEventLoop, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> asyncio.Future[T]:
-        """Do what `execute` does, for a loop of this thread that need not run yet."""
-        mailbox, submit = entrance(self._core, loop, fn)
         call: Call[T] = Call(loop=loop)
         call.mailbox = mailbox
         call.error = None
