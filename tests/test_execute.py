@@ -209,7 +209,7 @@ async def test_a_call_from_a_worker_of_the_same_pool_runs_in_place() -> None:
         idents = await pool.execute(outer)
         assert len(idents) == 3
         assert len(set(idents)) == 1
-        assert pool.statistics() == (1, 1, 1, 0, 0, 0, 0, 3, 3, 0, 0)
+        assert pool.statistics() == (1, 1, 1, 0, 0, 0, 0, 3, 3, 0, 0, 0)
 
 
 async def test_a_call_from_a_worker_of_another_pool_is_a_call_like_any_other() -> None:

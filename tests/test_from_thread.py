@@ -11,7 +11,7 @@ import pytest
 
 from tests.gate import Gate
 from tpool_asyncio import from_thread, tpool
-from tpool_asyncio._loop.from_thread import _asking
+from tpool_asyncio._pool.asking import _asking
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 

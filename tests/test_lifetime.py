@@ -173,7 +173,7 @@ def test_fork_after_use_works_on_both_sides() -> None:
     asyncio.run(main("before"))
     child = os.fork()
     if child == 0:
-        assert tpool.statistics()[1:] == (0,) * 10, tpool.statistics()
+        assert tpool.statistics()[1:] == (0,) * 11, tpool.statistics()
         asyncio.run(main("child"))
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
@@ -203,7 +203,7 @@ def test_fork_with_calls_running_and_queued_leaves_them_to_the_parent() -> None:
             await asyncio.sleep(0)
         child = os.fork()
         if child == 0:
-            assert pool.statistics()[1:] == (0,) * 10, pool.statistics()
+            assert pool.statistics()[1:] == (0,) * 11, pool.statistics()
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
         opened.set()

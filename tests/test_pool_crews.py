@@ -8,7 +8,8 @@ import pytest
 from tests.gate import PATIENCE, Gate
 from tests.plain_job import PlainJob, crew_of, end, join, submit
 from tpool_asyncio._pool.still_running import running_calls
-from tpool_asyncio._pool.thread_pool import ThreadPool, current_worker
+from tpool_asyncio._pool.thread_pool import ThreadPool
+from tpool_asyncio._pool.worker import current_worker
 
 
 def test_a_job_that_reaches_a_pool_while_its_size_becomes_0(core: ThreadPool) -> None:

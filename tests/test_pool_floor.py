@@ -8,7 +8,8 @@ import pytest
 
 from tests.gate import PATIENCE, Gate
 from tests.plain_job import crew_of, end, submit
-from tpool_asyncio._pool.thread_pool import ThreadPool, current_worker
+from tpool_asyncio._pool.thread_pool import ThreadPool
+from tpool_asyncio._pool.worker import current_worker
 
 
 def test_a_job_runs_in_a_thread_of_the_pool(core: ThreadPool) -> None:
@@ -66,7 +67,7 @@ def test_statistics_are_frozen_and_add_up(core: ThreadPool) -> None:
     running = submit(core, gate)
     gate.wait_begun()
     snapshot = core.statistics()
-    assert snapshot == (2, snapshot.threads, snapshot.threads - 1, 1, 0, 0, 0, 3, 1, 1, 0)
+    assert snapshot == (2, snapshot.threads, snapshot.threads - 1, 1, 0, 0, 0, 3, 1, 1, 0, 0)
     with pytest.raises(AttributeError):
         snapshot.size = 3  # type: ignore[misc]
     gate.open()

@@ -114,7 +114,7 @@ def test_dropped_jobs_do_not_pile_up_in_a_pool_that_is_stuck() -> None:
     blocker.result()
     end(pool)
     assert order == list(range(0, 5_000, 100))
-    assert pool.statistics() == (1, 0, 0, 0, 0, 0, 0, 5_001, 51, 0, 4_950)
+    assert pool.statistics() == (1, 0, 0, 0, 0, 0, 0, 5_001, 51, 0, 4_950, 0)
 
 
 class Prickly:

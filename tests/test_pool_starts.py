@@ -7,8 +7,8 @@ import pytest
 from tests.gate import Gate
 from tests.plain_job import PlainJob, crew_of, end, submit
 from tpool_asyncio import tpool
-from tpool_asyncio._pool.thread_pool import ThreadPool, current_worker
-from tpool_asyncio._pool.worker import Worker
+from tpool_asyncio._pool.thread_pool import ThreadPool
+from tpool_asyncio._pool.worker import Worker, current_worker
 
 
 def test_a_thread_that_cannot_be_started_with_others_there(core: ThreadPool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_a_thread_that_cannot_be_started_with_none_there(core: ThreadPool, monke
         assert str(caught.value.__cause__) == "can't start new thread"
         with pytest.raises(RuntimeError, match="can't start new thread"):
             core.start_all()
-    assert core.statistics()[1:] == (0, 0, 0, 0, 0, 0, 1, 0, 1, 0)
+    assert core.statistics()[1:] == (0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0)
     assert submit(core, int).result() == 0
 
 

@@ -12,8 +12,8 @@ import pytest
 from tests.gate import PATIENCE, Gate
 from tests.plain_job import PlainJob, crew_of, end, submit
 from tpool_asyncio._pool.crew import HARD_CAP, Crew
-from tpool_asyncio._pool.thread_pool import ThreadPool, current_worker
-from tpool_asyncio._pool.worker import Worker
+from tpool_asyncio._pool.thread_pool import ThreadPool
+from tpool_asyncio._pool.worker import Worker, current_worker
 
 
 class LyingLock:

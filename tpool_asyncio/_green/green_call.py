@@ -15,6 +15,7 @@ from tpool_asyncio._green.driven import Driven, Parking, resume
 from tpool_asyncio._loop.entrance import new_entrance
 from tpool_asyncio._loop.loop_job import LoopJob, presentable
 from tpool_asyncio._pool.job import new_claim
+from tpool_asyncio._pool.lane import Lane
 from tpool_asyncio._pool.refusal import not_callable_error
 from tpool_asyncio._pool.thread_pool import ThreadPool
 
@@ -69,7 +70,7 @@ class GreenCall(LoopJob):
 
 
 def call_and_park(
-    pool: ThreadPool, driven: Driven, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    pool: ThreadPool | Lane, driven: Driven, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Make a call from a green thread, which is the current greenlet, and wait for it. The fast path."""
     mailbox = pool.local.mailbox
@@ -107,7 +108,7 @@ def call_and_park(
         driven.parent.switch(parking)  # type: ignore[union-attr]
         error, call.error = call.error, None
         if error is not None:
-            in_place = submit is not pool.submit or not pool.size
+            in_place = submit != pool.submit or not pool.size
             raise error if in_place and isinstance(error, CancelledError) else presentable(error, call.name)
         value, call.value = call.value, None  # whoever has settled the call holds it until this gives way again
         return value

@@ -21,7 +21,7 @@ from tpool_asyncio._loop.pool import Pool as AsyncPool
 from tpool_asyncio._pool.default import DEFAULT_SIZE
 from tpool_asyncio._pool.refusal import close_unused
 from tpool_asyncio._pool.statistics import Statistics
-from tpool_asyncio._pool.thread_pool import current_worker
+from tpool_asyncio._pool.worker import current_worker
 
 __all__ = ["Options", "Pool", "handle_on"]
 
@@ -254,7 +254,7 @@ def _execute(
     if current_driven() is not None:
         return wait(way.execute(fn, *args, **kwargs))
     worker = current_worker()
-    if worker is not None and worker.crew.pool is pool._core and asyncio._get_running_loop() is None:
+    if worker is not None and pool._core.serves(worker) and asyncio._get_running_loop() is None:
         job = way._execute_inline(worker, fn, args, kwargs)
         if job is not None:
             if isinstance(job.error, asyncio.CancelledError):

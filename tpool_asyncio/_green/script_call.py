@@ -24,6 +24,7 @@ from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.loop_job import LoopJob, outcome_of
 from tpool_asyncio._pool.job import new_claim
+from tpool_asyncio._pool.lane import Lane
 from tpool_asyncio._pool.refusal import not_callable_error
 from tpool_asyncio._pool.thread_pool import ThreadPool
 
@@ -57,7 +58,7 @@ class ScriptCall(LoopJob):
         "value",
     )
 
-    pool: ThreadPool
+    pool: ThreadPool | Lane
     hub: Hub
     loop: asyncio.AbstractEventLoop | None
     """Where the script waits; None as long as it waits for the bell."""
@@ -168,7 +169,7 @@ class ScriptCall(LoopJob):
 
 
 def call_in_script(
-    pool: ThreadPool, hub: Hub, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    pool: ThreadPool | Lane, hub: Hub, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Make a call from a script and wait for it."""
     if not callable(fn):

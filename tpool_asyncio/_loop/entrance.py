@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from tpool_asyncio._loop.mailbox import Mailbox
 from tpool_asyncio._pool.refusal import not_callable_error
-from tpool_asyncio._pool.thread_pool import ThreadPool, current_worker
+from tpool_asyncio._pool.worker import current_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tpool_asyncio._pool.job import Job
+    from tpool_asyncio._pool.lane import Lane
+    from tpool_asyncio._pool.thread_pool import ThreadPool
 
 __all__ = ["entrance", "new_entrance", "no_loop_error", "running_loop"]
 
@@ -25,7 +27,7 @@ def running_loop() -> asyncio.AbstractEventLoop:
         raise no_loop_error() from None
 
 
-def entrance(pool: ThreadPool, loop: asyncio.AbstractEventLoop, fn: object) -> Entrance:
+def entrance(pool: "ThreadPool | Lane", loop: asyncio.AbstractEventLoop, fn: object) -> Entrance:
     """Return the way in for calls of ``fn`` by users of a loop of this thread; refuse what cannot be called.
 
     `Pool.execute` does the same in its own body, to save the time of this call.
@@ -38,16 +40,17 @@ def entrance(pool: ThreadPool, loop: asyncio.AbstractEventLoop, fn: object) -> E
     return mailbox, pool.submit
 
 
-def new_entrance(pool: ThreadPool, loop: asyncio.AbstractEventLoop) -> Entrance:
+def new_entrance(pool: "ThreadPool | Lane", loop: asyncio.AbstractEventLoop) -> Entrance:
     """Return the way in from a loop that this thread did not use last, or from a loop inside a worker.
 
-    A worker keeps no mailbox, so all calls from inside it come here, and are run in place.
+    A worker keeps no mailbox, so all calls from inside it come here, and are run in place where they can be.
     """
-    mailbox = Mailbox(pool, loop)
+    mailbox = Mailbox(pool.home, loop)
     worker = current_worker()
-    if worker is not None and worker.crew.pool is pool:
+    if worker is None or not pool.home.serves(worker):
+        pool.local.mailbox = mailbox
+    elif pool.serves(worker):
         return mailbox, worker.run_job
-    pool.local.mailbox = mailbox
     return mailbox, pool.submit
 
 

@@ -10,43 +10,23 @@ import inspect
 import weakref
 from _thread import allocate_lock
 from collections.abc import Awaitable, Callable
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, copy_context
 from typing import Any, ParamSpec, TypeVar
 
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.loop_job import LoopJob
+from tpool_asyncio._pool.asking import Asker
 from tpool_asyncio._pool.inline import InlineJob
 from tpool_asyncio._pool.job import call_name
-from tpool_asyncio._pool.thread_pool import current_worker
-from tpool_asyncio._pool.worker import Worker
+from tpool_asyncio._pool.worker import Worker, current_worker
 
-__all__ = ["asking_workers", "check_cancelled", "run", "run_sync"]
+__all__ = ["check_cancelled", "run", "run_sync"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _LOOK_AGAIN = 1.0
 """Seconds after which a waiting worker looks whether its loop has been closed."""
-
-
-class _Asker:
-    """A worker that waits for what runs in a context, as long as it does."""
-
-    __slots__ = ("worker",)
-
-    def __init__(self, worker: Worker) -> None:
-        self.worker: Worker | None = worker
-
-
-_asking: ContextVar[tuple[_Asker, ...]] = ContextVar("tpool_asyncio._asking", default=())
-
-
-def asking_workers() -> list[Worker]:
-    """Return the workers that wait, one for another, for what runs here and now; ``killall`` must not wait for them."""
-    workers = [asker.worker for asker in _asking.get() if asker.worker is not None]
-    if (worker := current_worker()) is not None:
-        workers.append(worker)
-    return workers
 
 
 def run(fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -141,9 +121,9 @@ def _send(kind: "type[_Errand]", fn: Any, args: tuple[Any, ...], kwargs: dict[st
             f"from_thread.{what} would wait for the loop that this very thread is running;"
             " await or call the function itself"
         )
-    asker = _Asker(worker)
+    asker = Asker(worker)
     context = copy_context()
-    context.run(_asking.set, (*(other for other in _asking.get() if other.worker is not None), asker))
+    asker.ask_in(context)
     errand = kind(call, context, fn, args, kwargs)
     try:
         with worker.crew.parking(worker):
@@ -159,7 +139,7 @@ def _send(kind: "type[_Errand]", fn: Any, args: tuple[Any, ...], kwargs: dict[st
             raise error
         return errand.value
     finally:
-        asker.worker = None
+        asker.answered()
         error = None  # or else its traceback and this frame would hold each other
 
 

@@ -10,10 +10,10 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from tpool_asyncio._loop.call import Call
 from tpool_asyncio._loop.entrance import new_entrance, no_loop_error
-from tpool_asyncio._loop.from_thread import asking_workers
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.option_call import Limiter
 from tpool_asyncio._loop.options import OnCancel, Options
+from tpool_asyncio._pool.asking import asking_workers
 from tpool_asyncio._pool.default import DEFAULT_SIZE
 from tpool_asyncio._pool.inline import InlineJob, run_inline
 from tpool_asyncio._pool.job import new_claim
@@ -21,8 +21,8 @@ from tpool_asyncio._pool.refusal import not_callable_error
 from tpool_asyncio._pool.size import check_seconds
 from tpool_asyncio._pool.statistics import Statistics
 from tpool_asyncio._pool.still_running import StillRunningError
-from tpool_asyncio._pool.thread_pool import ThreadPool, current_worker
-from tpool_asyncio._pool.worker import Worker
+from tpool_asyncio._pool.thread_pool import ThreadPool
+from tpool_asyncio._pool.worker import Worker, current_worker
 
 __all__ = ["Pool"]
 
@@ -195,7 +195,7 @@ class Pool:
         deadline = None if timeout is None else loop.time() + timeout
         ended = asyncio.Event()
         own = current_worker()
-        with own.crew.parking(own) if own is not None and own.crew.pool is core else nullcontext():
+        with own.crew.parking(own) if own is not None and core.serves(own) else nullcontext():
             farewell = core.dismiss(lambda: post(loop, ended.set), spared=asking_workers())
             waiting = asyncio.ensure_future(ended.wait())
             try:

@@ -53,11 +53,24 @@ _ABSENT: Any = object()
 class Crew:
     """Workers, their queue, and the rules by which workers are started, woken and sent away."""
 
-    __slots__ = ("dismissing", "excused", "idle", "parked", "pool", "queue", "retired", "scout", "size", "workers")
+    __slots__ = (
+        "dismissing",
+        "excused",
+        "idle",
+        "idle_timeout",
+        "parked",
+        "pool",
+        "queue",
+        "retired",
+        "scout",
+        "size",
+        "workers",
+    )
 
     def __init__(self, pool: "ThreadPool", size: int) -> None:
         self.pool = pool
         self.size = size
+        self.idle_timeout = pool.idle_timeout
         self.queue: deque[Job] = deque()
         self.idle: dict[Worker, None] = {}
         self.scout = allocate_lock()
@@ -165,7 +178,7 @@ class Crew:
         if (self.queue or self.dismissing or left_over) and idle.pop(worker, _ABSENT) is None:
             return False
         # If it was no longer in ``idle``, somebody has taken it out, and its bell is about to ring.
-        if worker.bell.acquire(True, self.pool.idle_timeout):
+        if worker.bell.acquire(True, self.idle_timeout):
             return True
         if idle.pop(worker, _ABSENT) is None:
             return False if self.queue else None

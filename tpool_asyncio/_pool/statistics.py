@@ -40,6 +40,8 @@ class Statistics(NamedTuple):
     """Calls that raised."""
     cancelled: int
     """Calls dropped from the queue; they never ran."""
+    pinned: int
+    """Threads that belong to pinned proxies and open iterations, idle and busy ones; they come on top of the size."""
 
 
 class Tally:

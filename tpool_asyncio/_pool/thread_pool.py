@@ -16,18 +16,22 @@ import threading
 import warnings
 from _thread import RLock
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tpool_asyncio._pool import lifetime
 from tpool_asyncio._pool.crew import Crew
 from tpool_asyncio._pool.job import Job
+from tpool_asyncio._pool.lane import Lanes
 from tpool_asyncio._pool.refusal import levels_to_user
 from tpool_asyncio._pool.size import check_seconds, check_size
 from tpool_asyncio._pool.statistics import Statistics, Tally
 from tpool_asyncio._pool.still_running import RunningCall, running_calls
-from tpool_asyncio._pool.worker import Worker, here
+from tpool_asyncio._pool.worker import Worker, current_worker
 
-__all__ = ["Farewell", "ThreadPool", "current_worker"]
+if TYPE_CHECKING:
+    from tpool_asyncio._pool.chore import Chore
+
+__all__ = ["Farewell", "ThreadPool"]
 
 _SWEEP_FROM = 1_000
 """How many dropped jobs may stand in the queues, at the least, before they are swept out."""
@@ -42,17 +46,20 @@ class _PerThread(threading.local):
 class Farewell:
     """Waits until some crews have run everything they have and their threads are at their end."""
 
-    __slots__ = ("crews", "done", "ended", "spared")
+    __slots__ = ("crews", "done", "ended", "milestones", "spared")
 
     def __init__(self, crews: list[Crew], spared: Collection[Worker], done: Callable[[], object]) -> None:
         self.crews = crews
         self.spared = spared  # workers not to wait for, such as the one that asks
         self.done = done
         self.ended: list[Worker] = []  # threads that have nothing left to do but to end
+        self.milestones: dict[Chore, Crew] = {}  # how far the lanes have to come that stay
 
     def complete(self) -> bool:
         """Tell, under the lock of the pool, whether there is nobody left to wait for."""
-        return not any(crew.queue or crew.workers.difference(self.spared) for crew in self.crews)
+        return not self.milestones and not any(
+            crew.queue or crew.workers.difference(self.spared) for crew in self.crews
+        )
 
     def queued(self) -> int:
         """Return how many jobs have not been started."""
@@ -90,6 +97,7 @@ class ThreadPool:
         self._crews: list[Crew] = []  # all that may still have workers; the last one takes the calls
         self._detached: list[Crew] = []  # given up by a ``killall``; only their calls still count
         self._farewells: list[Farewell] = []
+        self.lanes = Lanes(self)
         self._new_crew()
 
     def _new_crew(self) -> None:
@@ -98,7 +106,7 @@ class ThreadPool:
         self._choose_submit()
 
     def _all_crews(self) -> list[Crew]:
-        return [*self._crews, *self._detached]
+        return [*self._crews, *self._detached, *self.lanes.crews()]
 
     def keep(self, crew: Crew) -> None:
         """Have a crew among those that count, under the lock, since it is about to get a worker.
@@ -127,9 +135,13 @@ class ThreadPool:
             self._choose_submit()
 
     def _refuse(self, job: Job) -> None:
-        if (error := self._refusal) is None:
-            return self.submit(job)  # the size has been set right in the meantime
-        raise type(error)(*error.args)
+        self.check_open()
+        self.submit(job)  # the size has been set right in the meantime
+
+    def check_open(self) -> None:
+        """Raise the error that there is for every call, if there is one."""
+        if (error := self._refusal) is not None:
+            raise type(error)(*error.args)
 
     def _run_in_place(self, job: Job) -> None:
         """Run a job in the thread of its caller: what a pool of size 0 does."""
@@ -231,7 +243,7 @@ class ThreadPool:
     def _set_crew_size(self, crew: Crew, size: int) -> None:
         if size == 0:
             # A job may yet reach this crew from a thread that has loaded `submit` before; somebody has to run it.
-            self._retire(crew)
+            self.retire([crew])
             self._new_crew()
         else:
             crew.size = size
@@ -251,26 +263,34 @@ class ThreadPool:
 
     # The end of crews
 
-    def dismiss(self, done: Callable[[], object], *, spared: Collection[Worker] = ()) -> Farewell:
+    def dismiss(
+        self, done: Callable[[], object], *, spared: Collection[Worker] = (), with_lanes: bool = False
+    ) -> Farewell:
         """Retire all crews: they run what they have, then their threads end. The next job starts a new crew.
 
+        Lanes that are in use keep their threads unless ``with_lanes``, but have to do what they have been given so far.
         ``done`` is called once, from any thread, when only spared workers are left; at once if there are no others.
         """
         with self.lock:
-            crews = self._crews
-            for crew in crews:
-                self._retire(crew)
+            crews = self._crews + self.lanes.dismiss(all_of_them=with_lanes)
+            self.retire(crews)
             self._new_crew()
             farewell = Farewell(crews, spared, done)
+            milestones = self.lanes.set_milestones(farewell)
             self._farewells.append(farewell)
         for crew in crews:
             crew.stir()
+        for crew, milestone in milestones:
+            crew.submit(milestone)
         self.bid_farewell()
         return farewell
 
-    def _retire(self, crew: Crew) -> None:
-        crew.retired = True
-        crew.recount()
+    def retire(self, crews: Iterable[Crew]) -> None:
+        """Have crews end when they have run what they have, under the lock."""
+        for crew in crews:
+            crew.retired = True
+            crew.recount()
+            self.keep(crew)
 
     def note_end(self, crew: Crew, worker: Worker) -> None:
         """Count, under the lock, what an ending worker has done."""
@@ -292,6 +312,7 @@ class ThreadPool:
         """Forget the crews of a farewell that takes too long; return what they still run."""
         with self.lock:
             workers = [worker for crew in farewell.crews for worker in crew.workers.difference(farewell.spared)]
+            workers += [worker for crew in farewell.milestones.values() for worker in crew.workers]
             given_up = {crew for crew in farewell.crews if crew in self._crews}
             self._crews = [crew for crew in self._crews if crew not in given_up]
             self._detached = [crew for crew in self._detached if crew.workers] + list(given_up)
@@ -305,9 +326,18 @@ class ThreadPool:
         """Refuse all further calls with a copy of this error, and dismiss the crews."""
         with self.lock:
             self._refusal = error
-        return self.dismiss(done)
+        return self.dismiss(done, with_lanes=True)
 
     # What others may know
+
+    @property
+    def home(self) -> "ThreadPool":
+        """The pool itself; see `Lane.home`."""
+        return self
+
+    def serves(self, worker: Worker) -> bool:
+        """Return whether this is one of the pool's workers, those of its lanes included."""
+        return worker.crew.pool is self
 
     def next_thread_name(self) -> str:
         return f"{self.name}-{next(self._thread_numbers)}"
@@ -315,7 +345,8 @@ class ThreadPool:
     def statistics(self) -> Statistics:
         """Return a snapshot."""
         with self.lock:
-            workers = [worker for crew in self._crews for worker in crew.workers]
+            lanes = self.lanes.crews()
+            workers = [worker for crew in (*self._crews, *lanes) for worker in crew.workers]
             detached = [worker for crew in self._detached for worker in crew.workers]
             parked = sum(worker.parked > 0 for worker in workers)
             queued = sum(len(crew.queue) for crew in self._all_crews()) - self._dropped
@@ -323,6 +354,7 @@ class ThreadPool:
             completed = self.tally.completed + sum(worker.completed for worker in (*workers, *detached))
             failed = self.tally.failed + sum(worker.failed for worker in (*workers, *detached))
             cancelled = self.tally.cancelled
+            pinned = self.lanes.in_use()
         queued = max(0, queued)
         running = max(parked, len(jobs))
         unfinished = queued + running + sum(worker.job is not None for worker in detached)
@@ -338,6 +370,7 @@ class ThreadPool:
             completed=completed,
             failed=failed,
             cancelled=cancelled,
+            pinned=pinned,
         )
 
     # Fork
@@ -347,14 +380,10 @@ class ThreadPool:
         for crew in self._all_crews():
             crew.queue.clear()
             crew.retired = crew.dismissing = True
+        self.lanes.lose()
         worker = current_worker()
         if worker is not None and worker.crew.pool is self and worker.job is not None:
             # The child was forked in the middle of a job, and ends with this thread, before its coverage is saved.
             worker.job.disown()  # pragma: no cover
         self.local.mailbox = None
         self._start_afresh()
-
-
-def current_worker() -> Worker | None:
-    """Return the worker in whose thread this is called, or None if it is another thread."""
-    return here.worker

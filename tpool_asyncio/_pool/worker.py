@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tpool_asyncio._pool.crew import Crew
 
-__all__ = ["Worker", "here"]
+__all__ = ["Worker", "current_worker"]
 
 _logger = logging.getLogger("tpool_asyncio")
 
@@ -22,8 +22,13 @@ class _Here(threading.local):
     worker: "Worker | None" = None
 
 
-here = _Here()
+_here = _Here()
 """Tells a thread which worker it is. To ask `threading` would leave an entry for each thread it does not know."""
+
+
+def current_worker() -> "Worker | None":
+    """Return the worker in whose thread this is called, or None if it is another thread."""
+    return _here.worker
 
 
 class Worker(threading.Thread):
@@ -49,7 +54,7 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         """Serve the crew until it has no more use for this worker. The body of the thread."""
-        here.worker = self
+        _here.worker = self
         try:
             self._serve()
         finally:

@@ -1,0 +1,40 @@
+"""Which workers wait for the code that runs here and now: the chain of calls that wait, one for another."""
+
+from contextvars import Context, ContextVar
+
+from tpool_asyncio._pool.worker import Worker, current_worker
+
+__all__ = ["Asker", "asking_workers", "waiting_workers"]
+
+
+class Asker:
+    """A worker that waits for what runs in a context, as long as it does."""
+
+    __slots__ = ("worker",)
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker: Worker | None = worker
+
+    def ask_in(self, context: Context) -> None:
+        """Have the worker known in a context, until `answered`."""
+        context.run(_asking.set, (*(other for other in _asking.get() if other.worker is not None), self))
+
+    def answered(self) -> None:
+        """Note that the worker waits no more."""
+        self.worker = None
+
+
+_asking: ContextVar[tuple[Asker, ...]] = ContextVar("tpool_asyncio._asking", default=())
+
+
+def waiting_workers() -> list[Worker]:
+    """Return the workers that wait, one for another, for what runs here and now."""
+    return [asker.worker for asker in _asking.get() if asker.worker is not None]
+
+
+def asking_workers() -> list[Worker]:
+    """Return these and the worker whose thread this is; ``killall`` must wait for none of them."""
+    workers = waiting_workers()
+    if (worker := current_worker()) is not None:
+        workers.append(worker)
+    return workers
