@@ -8,6 +8,7 @@
             from_thread.run(queue.put, row)        # await queue.put(row), in the loop
 """
 
+from tpool_asyncio._loop.feed import iterate
 from tpool_asyncio._loop.from_thread import check_cancelled, run, run_sync
 
-__all__ = ["check_cancelled", "run", "run_sync"]
+__all__ = ["check_cancelled", "iterate", "run", "run_sync"]

@@ -9,23 +9,30 @@
 The functions of this module are those of the default pool, which all loops and threads of the process share.
 """
 
+from tpool_asyncio._loop.iteration import Iteration
 from tpool_asyncio._loop.options import Options
 from tpool_asyncio._loop.pool import Pool, handle_on
+from tpool_asyncio._loop.proxy import Proxy, nonblocking, proxy_call
 from tpool_asyncio._pool.default import get_num_threads, set_num_threads, setup, shared_pool
 from tpool_asyncio._pool.statistics import Statistics
 from tpool_asyncio._pool.still_running import RunningCall, StillRunningError
 
 __all__ = [
+    "Iteration",
     "Options",
     "Pool",
+    "Proxy",
     "RunningCall",
     "Statistics",
     "StillRunningError",
     "default_pool",
     "execute",
     "get_num_threads",
+    "iterate",
     "killall",
+    "nonblocking",
     "options",
+    "proxy_call",
     "set_num_threads",
     "setup",
     "statistics",
@@ -34,6 +41,7 @@ __all__ = [
 _default = handle_on(shared_pool)
 
 execute = _default.execute
+iterate = _default.iterate
 options = _default.options
 killall = _default.killall
 statistics = _default.statistics

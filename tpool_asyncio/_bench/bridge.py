@@ -19,7 +19,7 @@ from typing import Any
 
 from tpool_asyncio._bench.answers import Clock
 from tpool_asyncio._bench.figures import Figures
-from tpool_asyncio._bench.self_timed import Measure, SelfTimed, serve
+from tpool_asyncio._bench.self_timed import Measure, SelfTimed, on_a_loop, serve
 from tpool_asyncio._bench.subject import Subject
 from tpool_asyncio._bench.targets import Verdict, faster
 from tpool_asyncio._bench.workloads import Workload
@@ -101,23 +101,17 @@ async def _plain_await(workload: Workload, reps: int) -> dict[str, float]:
 
 
 @contextmanager
-def _on_a_loop(measure: Callable[[Workload, int], Any]) -> Iterator[Measure]:
-    with asyncio.Runner(debug=False) as runner:
-        yield lambda workload, reps: runner.run(measure(workload, reps))
-
-
-@contextmanager
 def _green() -> Iterator[Measure]:
     from tpool_asyncio import green
 
-    with _on_a_loop(partial(_bridged, green.run, green.run, green.await_)) as measure:
+    with on_a_loop(partial(_bridged, green.run, green.run, green.await_)) as measure:
         yield measure
 
 
 @contextmanager
 def _sqlalchemy() -> Iterator[Measure]:
     util = import_module("sqlalchemy.util")
-    with _on_a_loop(partial(_bridged, util.greenlet_spawn, util.greenlet_spawn, util.await_only)) as measure:
+    with on_a_loop(partial(_bridged, util.greenlet_spawn, util.greenlet_spawn, util.await_only)) as measure:
         yield measure
 
 
@@ -129,7 +123,7 @@ def _greenback() -> Iterator[Measure]:
         await greenback.ensure_portal()
         return fn()
 
-    with _on_a_loop(partial(_bridged, in_portal, greenback.with_portal_run_sync, greenback.await_)) as measure:
+    with on_a_loop(partial(_bridged, in_portal, greenback.with_portal_run_sync, greenback.await_)) as measure:
         yield measure
 
 
@@ -138,7 +132,7 @@ PEERS = (
     SelfTimed("sqlalchemy", "SQLAlchemy greenlet_spawn, await_only", _sqlalchemy),
     SelfTimed("greenback", "greenback portal, await_", _greenback),
 )
-PLAIN = SelfTimed("await", "plain await in async code", partial(_on_a_loop, _plain_await))
+PLAIN = SelfTimed("await", "plain await in async code", partial(on_a_loop, _plain_await))
 
 CONTESTANTS = {contestant.name: contestant for contestant in (GREEN, *PEERS, PLAIN)}
 

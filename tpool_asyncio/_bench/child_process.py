@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -37,11 +38,19 @@ def environment() -> dict[str, str]:
 class ChildProcess:
     """A process that is kept alive between rounds, so that its threads are warm."""
 
-    def __init__(self, name: str, loop: str, program: str = "tpool_asyncio._bench.child") -> None:
+    def __init__(
+        self,
+        name: str,
+        loop: str,
+        program: str = "tpool_asyncio._bench.child",
+        arguments: Sequence[str] = (),
+        patience: float | None = None,
+    ) -> None:
         self.name = name
+        patience = PATIENCE if patience is None else patience
         self._process = subprocess.Popen(
             # Without -P the child would import what lies about in the folder where the user happens to be.
-            [sys.executable, "-P", "-m", program, name, loop, str(PATIENCE)],
+            [sys.executable, "-P", "-m", program, name, loop, str(patience), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,7 +1,8 @@
 """What was measured, as medians and ratios.
 
 A ratio is the median of the ratios within each round, not the ratio of two medians: contestants of one round were
-measured within a moment of each other, so that what else the machine was doing then is in both and cancels out.
+measured within a moment of each other, so that what else the machine was doing then is in both and cancels out. So is
+a difference.
 """
 
 from collections.abc import Iterable
@@ -42,6 +43,17 @@ class Figures:
         """Return the median of wall time and that of processor time, over all rounds."""
         samples = self.samples[workload][contestant]
         return Sample(median(s.wall_us for s in samples), median(s.cpu_us for s in samples))
+
+    def beyond(self, workload: str, contestant: str, other: str) -> Sample | None:
+        """Return how much more a workload costs a contestant than another workload does, or None without both.
+
+        It is the median of the differences within each round. Negative is less.
+        """
+        more, less = (self.samples.get(name, {}).get(contestant) for name in (workload, other))
+        if not more or not less:
+            return None
+        pairs = list(zip(more, less, strict=True))
+        return Sample(median(a.wall_us - b.wall_us for a, b in pairs), median(a.cpu_us - b.cpu_us for a, b in pairs))
 
     def ratio(self, workload: str, contestant: str, to: str) -> Sample | None:
         """Return how often the second contestant's cost goes into the first one's, or None if one is left out.

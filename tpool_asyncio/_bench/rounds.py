@@ -25,6 +25,8 @@ def measure(
     workloads: Sequence[Workload] | None = None,
     contestants: Sequence[Entrant] | None = None,
     on_round: Callable[[int], object] = lambda _: None,
+    arguments: Sequence[str] = (),
+    patience: float | None = None,
 ) -> Figures:
     """Measure all contestants that are installed.
 
@@ -37,6 +39,8 @@ def measure(
         contestants: Who takes part, None for all contestants of the subject; those whose package is missing are left
             out and named in `Figures.missing`.
         on_round: Called with the number of rounds done, at the start and after each.
+        arguments: What else the program of the subject has to be told.
+        patience: Seconds that one sample may take, None for those of `child_process`.
 
     Raises:
         BenchError: A process ended or hung, or not even the reference of the subject can be measured.
@@ -50,8 +54,8 @@ def measure(
         running: list[tuple[Entrant, ChildProcess]] = []
         for contestant in contestants:
             try:
-                child = stack.enter_context(ChildProcess(contestant.name, loop, subject.program))
-                running.append((contestant, child))
+                child = ChildProcess(contestant.name, loop, subject.program, arguments, patience)
+                running.append((contestant, stack.enter_context(child)))
             except MissingError as error:
                 if contestant is subject.reference:
                     raise BenchError(f"{contestant.name} itself cannot be measured: {error}") from error

@@ -5,16 +5,18 @@ the code that measures is a plain script to them, and each gets its green thread
 start line, and runs the clock from there until all are done.
 """
 
+import asyncio
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from tpool_asyncio._bench.answers import say, watch_over
 from tpool_asyncio._bench.workloads import Workload
 
-__all__ = ["Measure", "SelfTimed", "serve"]
+__all__ = ["Measure", "SelfTimed", "on_a_loop", "serve"]
 
 Measure = Callable[[Workload, int], dict[str, float]]
 """Does a workload some number of times and returns what `Clock.per_call` says."""
@@ -28,8 +30,8 @@ class SelfTimed:
     """The word for it on the command line of a child process and in JSON."""
     title: str
     """What people read."""
-    open: Callable[[], AbstractContextManager[Measure]]
-    """Opens it in a script; raises `ImportError` if its package is missing."""
+    open: Callable[..., AbstractContextManager[Measure]]
+    """Opens it in a script, with the arguments of its process; raises `ImportError` if its package is missing."""
     leaves_out: tuple[Workload, ...] = ()
     """The workloads that mean nothing to it."""
 
@@ -38,8 +40,20 @@ class SelfTimed:
         return workload not in self.leaves_out
 
 
+@contextmanager
+def on_a_loop(measure: Callable[[Workload, int], Coroutine[Any, Any, dict[str, float]]]) -> Iterator[Measure]:
+    """Open what measures in async code: all of it on the same loop, which is a new one."""
+    with asyncio.Runner(debug=False) as runner:
+        yield lambda workload, reps: runner.run(measure(workload, reps))
+
+
 def serve(
-    contestants: Mapping[str, SelfTimed], workloads: Mapping[str, Workload], name: str, loop: str, patience: str
+    contestants: Mapping[str, SelfTimed],
+    workloads: Mapping[str, Workload],
+    name: str,
+    loop: str,
+    patience: str,
+    *arguments: str,
 ) -> None:
     """Be the child process for one contestant, as `child` is for others. There is only one kind of loop here."""
     if loop != "asyncio":
@@ -48,7 +62,7 @@ def serve(
     watch()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its children itself
     try:
-        with contestants[name].open() as measure:
+        with contestants[name].open(*arguments) as measure:
             say({"ready": True})
             for line in sys.stdin:
                 watch()

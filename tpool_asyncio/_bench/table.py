@@ -9,7 +9,7 @@ from tpool_asyncio._bench.figures import Figures
 from tpool_asyncio._bench.subject import CALLS, Subject
 from tpool_asyncio._bench.workloads import ONE_BY_ONE
 
-__all__ = ["as_json", "columns", "machine", "render"]
+__all__ = ["as_json", "columns", "heading", "machine", "render"]
 
 
 def columns(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -35,18 +35,12 @@ def machine() -> dict[str, object]:
 
 def render(figures: Figures, subject: Subject = CALLS) -> str:
     """Return all tables, with what is left out and why."""
-    about = machine()
     reference = subject.reference.name
-    threads = f"{subject.threads} threads each, every" if subject.threads else "Every"
-    heading = (
-        f"{subject.title} on {about['python']}, {about['system']}, {about['processors']} processors,"
-        f" loop {figures.loop}.\n"
-        f"{threads} contestant in a process of its own, medians of {figures.rounds} interleaved"
-        " rounds.\n"
+    explained = (
         f'"x {reference}" says how often the cost of {reference} goes into it,'
         " as the median of that ratio within each round."
     )
-    parts = [heading]
+    parts = [f"{heading(figures, subject)}\n{explained}"]
     for name in figures.samples:
         rows = []
         for contestant in _in_order(figures, subject, name):
@@ -72,6 +66,18 @@ def render(figures: Figures, subject: Subject = CALLS) -> str:
         title = subject.contestants[contestant].title
         parts.append(f"{title} is left out: {reason}; pip install 'tpool-asyncio[bench]'")
     return "\n\n".join(parts)
+
+
+def heading(figures: Figures, subject: Subject) -> str:
+    """Return what is measured, where, and how."""
+    about = machine()
+    threads = f"{subject.threads} threads each, every" if subject.threads else "Every"
+    return (
+        f"{subject.title} on {about['python']}, {about['system']}, {about['processors']} processors,"
+        f" loop {figures.loop}.\n"
+        f"{threads} contestant in a process of its own, medians of {figures.rounds} interleaved"
+        " rounds."
+    )
 
 
 def _in_order(figures: Figures, subject: Subject, workload: str) -> list[str]:

@@ -3,12 +3,12 @@
 import sys
 from dataclasses import dataclass
 
-from tpool_asyncio._bench.contestants import FLOOR, PEERS, TPOOL
+from tpool_asyncio._bench.contestants import FLOOR, PEERS
 from tpool_asyncio._bench.figures import Figures
 from tpool_asyncio._bench.subject import CALLS, Subject
 from tpool_asyncio._bench.workloads import AT_ONCE_20, AT_ONCE_1000, GATHERED_1000, ONE_BY_ONE, SLEEPING_100
 
-__all__ = ["Verdict", "faster", "verdicts"]
+__all__ = ["Verdict", "faster", "near", "verdicts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def verdicts(figures: Figures, version: tuple[int, int] = sys.version_info[:2]) 
         faster(figures, GATHERED_1000.name, "to_thread", 10.0),
         faster(figures, GATHERED_1000.name, "anyio", 20.0),
         faster(figures, AT_ONCE_20.name, "to_thread", twenty),
-        _near_floor(figures, 1.15),
+        near(figures, ONE_BY_ONE.name, FLOOR.name, 1.15),
     ]
     judged += [faster(figures, ONE_BY_ONE.name, peer.name, 1.0) for peer in PEERS]
     judged.append(faster(figures, SLEEPING_100.name, "to_thread", 2.0))
@@ -46,10 +46,20 @@ def verdicts(figures: Figures, version: tuple[int, int] = sys.version_info[:2]) 
 
 
 def faster(
-    figures: Figures, workload: str, peer: str, times: float, *, subject: Subject = CALLS, cpu: bool = False
+    figures: Figures,
+    workload: str,
+    peer: str,
+    times: float,
+    *,
+    subject: Subject = CALLS,
+    reference: str | None = None,
+    cpu: bool = False,
 ) -> Verdict:
-    """Judge whether the cost of the subject's reference goes into that of a peer as often as it should."""
-    reference = subject.reference.name
+    """Judge whether the cost of a contestant goes into that of a peer as often as it should.
+
+    The contestant is the subject's reference unless another is named.
+    """
+    reference = reference or subject.reference.name
     ratio = figures.ratio(workload, peer, reference)
     kind = "CPU time" if cpu else "wall time"
     title, peer_title = subject.workloads[workload].title, subject.contestants[peer].title
@@ -60,9 +70,20 @@ def faster(
     return Verdict(target, measured, met=measured >= times)
 
 
-def _near_floor(figures: Figures, times: float) -> Verdict:
-    ratio = figures.ratio(ONE_BY_ONE.name, TPOOL.name, FLOOR.name)
-    target = f"{ONE_BY_ONE.title}, wall time: tpool / {FLOOR.title} <= {times:g}"
+def near(
+    figures: Figures,
+    workload: str,
+    floor: str,
+    times: float,
+    *,
+    subject: Subject = CALLS,
+    reference: str | None = None,
+) -> Verdict:
+    """Judge whether a contestant, as in `faster`, costs at most so many times as much as a floor."""
+    reference = reference or subject.reference.name
+    ratio = figures.ratio(workload, reference, floor)
+    title, floor_title = subject.workloads[workload].title, subject.contestants[floor].title
+    target = f"{title}, wall time: {reference} / {floor_title} <= {times:g}"
     if ratio is None:
         return Verdict(target, None, met=False)
     return Verdict(target, ratio.wall_us, met=ratio.wall_us <= times)

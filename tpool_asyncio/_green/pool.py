@@ -1,26 +1,30 @@
 """The pool as synchronous code holds it: the calls of `tpool_asyncio._loop.pool`, which wait for their outcomes."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from greenlet import getcurrent
 
 from tpool_asyncio._green.driven import Driven
 from tpool_asyncio._green.green_call import call_and_park
 from tpool_asyncio._green.hub import Hub
+from tpool_asyncio._green.iteration import Iteration
 from tpool_asyncio._green.script_call import call_in_script
 from tpool_asyncio._green.waiting import await_, current_driven, script_hub, wait
+from tpool_asyncio._loop.iteration import stream_of
 from tpool_asyncio._loop.loop_job import outcome_of
 from tpool_asyncio._loop.option_call import Limiter
 from tpool_asyncio._loop.options import OnCancel
 from tpool_asyncio._loop.options import Options as AsyncOptions
 from tpool_asyncio._loop.pool import Pool as AsyncPool
 from tpool_asyncio._pool.default import DEFAULT_SIZE
+from tpool_asyncio._pool.lane import Lane
 from tpool_asyncio._pool.refusal import close_unused
 from tpool_asyncio._pool.statistics import Statistics
+from tpool_asyncio._pool.thread_pool import ThreadPool
 from tpool_asyncio._pool.worker import current_worker
 
 __all__ = ["Options", "Pool", "handle_on"]
@@ -55,6 +59,24 @@ class Options:
         .. versionadded:: 0.1.0
         """
         return _execute(self._pool._pool, self._options, fn, args, kwargs)
+
+    def iterate(
+        self, source: Callable[..., Iterable[T]] | Iterable[T], /, *args: Any, batch: int | None = None, **kwargs: Any
+    ) -> Iteration[T]:
+        """Iterate over a blocking source, with the options of this handle for each trip to the pool.
+
+        Everything said of `Pool.iterate` holds, and besides:
+
+        Raises:
+            TimeoutError: From ``for``: a trip did not end within ``timeout``, or had not started within
+                ``queue_timeout``. The iteration ends with it.
+
+        .. versionadded:: 0.1.0
+        """
+        return Iteration(stream_of(self._options, source, args, kwargs, batch))
+
+    def _stream_options(self) -> AsyncOptions:
+        return self._options
 
 
 class Pool:
@@ -173,6 +195,56 @@ class Pool:
             name=name,
         )
         return Options(self, options)
+
+    def iterate(
+        self, source: Callable[..., Iterable[T]] | Iterable[T], /, *args: Any, batch: int | None = None, **kwargs: Any
+    ) -> Iteration[T]:
+        """Iterate over a blocking source with ``for``, while only the calling green thread waits.
+
+        Items are read in batches: a fast source costs one trip to the pool for thousands of items, a slow one still
+        delivers each item at once. The next batch is read ahead while the loop's body waits for something. Items come
+        in order, and an exception of the source comes after the items before it.
+
+        A generator, and what a function returns, is read in one thread and one context from beginning to end; that
+        thread comes on top of the pool's size, and is free for the next one afterwards. Anything else is read by one
+        thread at a time.
+
+        Args:
+            source: An iterable, or a function that returns one. The function is called in the pool, with the arguments
+                that follow, and what it returns is closed in the end, if it has a method ``close``. If the iteration is
+                left early, the source is closed in any case, since it may have been read further than was asked for.
+            batch: How many items may be read at once at the most, None for as many as are read in 5 ms. With 1 nothing
+                is read before it is asked for, but for the one item that is read ahead. A keyword ``batch`` of the
+                function goes into a `functools.partial`.
+
+        Returns:
+            An iterator. ``with`` and `Iteration.close` close the source at a certain time; else that is done when the
+            iterator is dropped.
+
+        Raises:
+            TypeError: ``source`` is neither an iterable nor a function that returns one.
+            ValueError: ``batch`` is no whole number of 1 or more.
+            RuntimeError: Too many iterations and pinned proxies are open at once; or, from ``for``, this is plain async
+                code, which iterates with `tpool_asyncio.tpool.iterate`.
+            BaseException: From ``for``: whatever the source raises, as the same object.
+
+        Cancellation: Ends the waiting for an item. The iteration can go on; the item comes with the next one.
+
+        May be called in any thread, in green threads and scripts.
+
+        .. versionadded:: 0.1.0
+        """
+        return Iteration(stream_of(self._pool.options(), source, args, kwargs, batch))
+
+    def _stream_options(self) -> AsyncOptions:
+        return self._pool.options()
+
+    def _thread_pool(self) -> ThreadPool:
+        return self._pool._thread_pool()
+
+    def _beside(self, core: Lane) -> "Pool":
+        """Return a handle on one thread of this pool."""
+        return handle_on(self._pool._beside(core))
 
     def killall(self, timeout: float | None = None) -> None:
         """Take everything that is queued and running to its end, and the threads to theirs.

@@ -2,19 +2,24 @@
 
 import asyncio
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
+from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from tpool_asyncio._loop.entrance import entrance, running_loop
+from tpool_asyncio._loop.iteration import Iteration, stream_of
 from tpool_asyncio._loop.option_call import Limiter, OptionCall
 from tpool_asyncio._pool.inline import InlineJob, run_inline
 from tpool_asyncio._pool.job import new_claim
+from tpool_asyncio._pool.lane import Lane
 from tpool_asyncio._pool.size import check_seconds
 from tpool_asyncio._pool.worker import Worker
+from tpool_asyncio._proxy.pin import Pin
 
 if TYPE_CHECKING:
     from tpool_asyncio._loop.pool import Pool
+    from tpool_asyncio._pool.thread_pool import ThreadPool
 
 __all__ = ["OnCancel", "Options"]
 
@@ -72,6 +77,41 @@ class Options:
         .. versionadded:: 0.1.0
         """
         return self._execute_on(running_loop(), fn, args, kwargs)
+
+    def iterate(
+        self, source: Callable[..., Iterable[T]] | Iterable[T], /, *args: Any, batch: int | None = None, **kwargs: Any
+    ) -> Iteration[T]:
+        """Iterate over a blocking source, with the options of this handle for each trip to the pool.
+
+        Everything said of `Pool.iterate` holds, and besides:
+
+        Raises:
+            TimeoutError: From ``async for``: a trip did not end within ``timeout``, or had not started within
+                ``queue_timeout``. The iteration ends with it.
+
+        .. versionadded:: 0.1.0
+        """
+        return Iteration(stream_of(self, source, args, kwargs, batch))
+
+    def _stream_options(self) -> "Options":
+        return self
+
+    def _with(self, *, context: Context, name: str) -> "Options":
+        """Return a handle with the same options but for these."""
+        twin = copy(self)
+        twin._context = context
+        twin._label = name
+        return twin
+
+    def _pinned(self) -> "tuple[Options, Pin | None]":
+        """Return a handle with the same options whose calls have one thread, and what holds that thread."""
+        core: ThreadPool | Lane = self._pool._core
+        if isinstance(core, Lane):
+            return self, None
+        pin = Pin(core)
+        twin = copy(self)
+        twin._pool = self._pool._beside(pin.lane)
+        return twin, pin
 
     def _execute_on(
         self, loop: asyncio.AbstractEventLoop, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -2,7 +2,7 @@
 
 import asyncio
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from contextvars import Context, copy_context
 from types import TracebackType
@@ -11,12 +11,14 @@ from typing import Any, ParamSpec, Self, TypeVar
 from tpool_asyncio._loop.call import Call
 from tpool_asyncio._loop.entrance import new_entrance, no_loop_error
 from tpool_asyncio._loop.gate import post
+from tpool_asyncio._loop.iteration import Iteration
 from tpool_asyncio._loop.option_call import Limiter
 from tpool_asyncio._loop.options import OnCancel, Options
 from tpool_asyncio._pool.asking import asking_workers
 from tpool_asyncio._pool.default import DEFAULT_SIZE
 from tpool_asyncio._pool.inline import InlineJob, run_inline
 from tpool_asyncio._pool.job import new_claim
+from tpool_asyncio._pool.lane import Lane
 from tpool_asyncio._pool.refusal import not_callable_error
 from tpool_asyncio._pool.size import check_seconds
 from tpool_asyncio._pool.statistics import Statistics
@@ -165,6 +167,56 @@ class Pool:
             context=context,
             name=name,
         )
+
+    def iterate(
+        self, source: Callable[..., Iterable[T]] | Iterable[T], /, *args: Any, batch: int | None = None, **kwargs: Any
+    ) -> Iteration[T]:
+        """Iterate over a blocking source, such as a file, a database cursor or a generator, with ``async for``.
+
+        Items are read in batches: a fast source costs one trip to the pool for thousands of items, a slow one still
+        delivers each item at once. The next batch is read ahead while the loop's body awaits something. Items come in
+        order, and an exception of the source comes after the items before it.
+
+        A generator, and what a function returns, is read in one thread and one context from beginning to end; that
+        thread comes on top of the pool's size, and is free for the next one afterwards. Anything else is read by one
+        thread at a time.
+
+        Args:
+            source: An iterable, or a function that returns one. The function is called in the pool, with the arguments
+                that follow, and what it returns is closed in the end, if it has a method ``close``. If the iteration is
+                left early, the source is closed in any case, since it may have been read further than was asked for.
+            batch: How many items may be read at once at the most, None for as many as are read in 5 ms. With 1 nothing
+                is read before it is asked for, but for the one item that is read ahead. A keyword ``batch`` of the
+                function goes into a `functools.partial`.
+
+        Returns:
+            An async iterator. ``async with`` and `Iteration.aclose` close the source at a certain time; else that is
+            done when the iterator is dropped.
+
+        Raises:
+            TypeError: ``source`` is neither an iterable nor a function that returns one.
+            ValueError: ``batch`` is no whole number of 1 or more.
+            RuntimeError: Too many iterations and pinned proxies are open at once; or, from ``async for``, no event
+                loop runs in this thread.
+            BaseException: From ``async for``: whatever the source raises, as the same object.
+
+        Cancellation: Ends the waiting for an item. The iteration can go on; the item comes with the next one.
+
+        May be called from any thread; the iterator belongs to the event loop in which it is used.
+
+        .. versionadded:: 0.1.0
+        """
+        return self.options().iterate(source, *args, batch=batch, **kwargs)
+
+    def _stream_options(self) -> Options:
+        return self.options()
+
+    def _thread_pool(self) -> ThreadPool:
+        return self._core.home
+
+    def _beside(self, core: Lane) -> "Pool":
+        """Return a handle on one thread of this pool. To make calls it takes no more than a lane has."""
+        return handle_on(core)  # type: ignore[arg-type]
 
     async def killall(self, timeout: float | None = None) -> None:
         """Take everything that is queued and running to its end, and the threads to theirs.

@@ -29,7 +29,7 @@ _asking: ContextVar[tuple[Asker, ...]] = ContextVar("tpool_asyncio._asking", def
 
 def waiting_workers() -> list[Worker]:
     """Return the workers that wait, one for another, for what runs here and now."""
-    return [asker.worker for asker in _asking.get() if asker.worker is not None]
+    return [worker for asker in _asking.get() if (worker := asker.worker) is not None]
 
 
 def asking_workers() -> list[Worker]:

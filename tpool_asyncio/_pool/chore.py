@@ -47,4 +47,5 @@ class Chore(Job):
                 self.pool.tally.failed -= 1
         if error is not None:
             _logger.error("%s raised an exception for which nobody waits", self.name, exc_info=error)
-        return self.done
+        done, self.done = self.done, None  # it may lead back to this chore
+        return done

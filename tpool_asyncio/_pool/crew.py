@@ -32,7 +32,7 @@ Why no wake-up is lost
 
 from _thread import allocate_lock
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -104,8 +104,7 @@ class Crew:
                     if startable and self.queue and self.hire(scouting=True):
                         return
                 except Exception as error:
-                    startable = False
-                    self._start_failed(error)
+                    startable = self._start_failed(error)
                 self.scout.release()
                 if not self._wants_scout(startable) or not self.scout.acquire(False):
                     return
@@ -145,11 +144,15 @@ class Crew:
             raise
         return True
 
-    def _start_failed(self, cause: Exception) -> None:
-        """Give every queued caller the error if no thread is there that could ever run its call."""
+    def _start_failed(self, cause: Exception) -> bool:
+        """Give every queued caller the error if no thread is there that could ever run its call.
+
+        Returns True if there was none. A job that is added before the token is back is then for us to see to, too:
+        its submitter relies on it.
+        """
         with self.pool.lock:
             if self._active() > 0:
-                return
+                return False
         while True:
             try:
                 job = self.queue.popleft()
@@ -162,6 +165,7 @@ class Crew:
             error.__cause__ = cause
             self.pool.fail(job, error)
         self.pool.bid_farewell()
+        return True
 
     # Taking work, from the workers
 
@@ -206,6 +210,10 @@ class Crew:
             pool.note_end(self, worker)
         self.stir()
         pool.bid_farewell()
+
+    def has_work_left(self, spared: Collection[Worker]) -> bool:
+        """Tell, under the lock, whether there is more to come, of retired workers but for those that are spared."""
+        return bool(self.queue or self.workers.difference(spared))
 
     # Parking, and changes of the size
 

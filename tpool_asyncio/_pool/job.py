@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from contextvars import Context
 
-__all__ = ["ENDED", "Job", "call_name", "new_claim"]
+__all__ = ["ENDED", "Job", "Wrapper", "call_name", "new_claim"]
 
 ENDED = "a call that has ended"
 """What messages call a job whose function has been let go of."""
@@ -94,10 +94,18 @@ class Job:
         """Keep the outcome from the caller: this process is a fork, and the caller is in its parent."""
 
 
+class Wrapper:
+    """A callable of this package around a function of the user's, by whose name messages call it."""
+
+    __slots__ = ("func",)
+
+    func: Callable[..., Any]
+
+
 def call_name(fn: object) -> str:
     """Return the name of a function as messages show it, such as ``hashlib.sha256``; never raises, whatever it is."""
     try:
-        while isinstance(fn, partial):
+        while isinstance(fn, (partial, Wrapper)):
             fn = fn.func
         name, module = fn.__qualname__, fn.__module__  # type: ignore[attr-defined]
     except Exception:  # an object that has no names, or that raises whatever it likes when it is asked for something

@@ -10,11 +10,22 @@ How it is built
     one take its place while it is parked. ``killall`` leaves lanes their threads, since what is bound to one would be
     of no use after it, and waits until they have done what they have been given so far.
 
-    The thread of a lane that has been released serves the next one, so that short-lived lanes start no threads.
+    The thread of a lane that has been released serves the next one, so that short-lived lanes start no threads; unless
+    it still runs what it was given, since that may be stuck.
+
+Why a job is queued under the lock of the pool
+    (1) A thread finds that the lane is not released. (2) Another thread releases it, and as it is one too many, its
+    thread ends. (3) The first thread queues its job, for which the crew would start a second thread. With (1) and (3)
+    under the lock under which (2) happens, the job comes before the end of the thread, or is refused.
+
+Where the garbage collector may strike
+    It releases lanes, and that at any point, also in a thread that holds the lock and is in the middle of a method of
+    `Lanes`. So each step there is a single operation that leaves everything whole, and none walks a list that a
+    release may change.
 """
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tpool_asyncio._pool.asking import waiting_workers
 from tpool_asyncio._pool.chore import Chore
@@ -22,12 +33,15 @@ from tpool_asyncio._pool.crew import HARD_CAP, Crew
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Collection
 
     from tpool_asyncio._pool.job import Job
     from tpool_asyncio._pool.thread_pool import Farewell, ThreadPool
     from tpool_asyncio._pool.worker import Worker
 
 __all__ = ["Lane", "Lanes"]
+
+_ABSENT: Any = object()
 
 
 class _LaneCrew(Crew):
@@ -43,14 +57,22 @@ class _LaneCrew(Crew):
     def _active(self) -> int:
         return len(self.workers) - self.excused
 
+    def has_work_left(self, spared: "Collection[Worker]") -> bool:
+        # While its worker waits nobody else runs what is queued, so to wait for that would never end.
+        return self.workers.isdisjoint(spared) and super().has_work_left(spared)
+
+    def at_rest(self) -> bool:
+        """Tell, under the lock, whether everything is done that the lane has been given."""
+        return not self.queue and all(worker.job is None and worker.next_job is None for worker in self.workers)
+
 
 class Lanes:
     """The lanes of a pool, those in use and those to be used again. The lock of the pool guards them."""
 
     def __init__(self, pool: "ThreadPool") -> None:
         self._pool = pool
-        self._crews: list[_LaneCrew] = []
-        self._free: list[_LaneCrew] = []
+        self._crews: dict[_LaneCrew, None] = {}  # all of them, in order
+        self._free: dict[_LaneCrew, None] = {}  # those that nobody uses
 
     def crews(self) -> list[Crew]:
         return list(self._crews)
@@ -59,52 +81,59 @@ class Lanes:
         return len(self._crews) - len(self._free)
 
     def take(self) -> _LaneCrew:
-        """Return the crew of a free lane, or of a new one."""
+        """Return the crew of a free lane that has nothing to do, or of a new one."""
         pool = self._pool
         with pool.lock:
             pool.check_open()
-            if self._free:
-                return self._free.pop()
+            for crew in reversed(list(self._free)):
+                if crew.at_rest() and self._free.pop(crew, _ABSENT) is None:
+                    return crew
             if len(self._crews) >= HARD_CAP:
                 raise RuntimeError(
                     f"pool {pool.name!r} has {HARD_CAP} threads for pinned proxies and open iterations, which is the"
                     " most there can be; close those that are done with, or let fewer be open at once"
                 )
             crew = _LaneCrew(pool)
-            self._crews.append(crew)
+            self._crews[crew] = None
             return crew
 
     def give_back(self, crew: _LaneCrew) -> None:
         """Keep a lane for its next user, or have its thread end."""
         pool = self._pool
         with pool.lock:
-            if crew.retired:
-                return
+            if crew not in self._crews:
+                return  # all lanes have been dismissed, or this is the child of a fork
             if pool.idle_timeout < 0 and len(self._free) < pool.size:
-                self._free.append(crew)
+                self._free[crew] = None
                 return
-            self._crews.remove(crew)
+            self._crews.pop(crew, None)
             pool.retire([crew])
         crew.stir()
 
     def dismiss(self, *, all_of_them: bool) -> list[Crew]:
         """Give up those that are not in use, or all of them, under the lock; return their crews."""
-        given_up = self._crews if all_of_them else self._free
-        self._crews = [] if all_of_them else [crew for crew in self._crews if crew not in given_up]
-        self._free = []
-        return list(given_up)
+        given_up: list[Crew] = []
+        for crew in list(self._crews if all_of_them else self._free):
+            self._crews.pop(crew, None)
+            self._free.pop(crew, None)
+            given_up.append(crew)
+        return given_up
 
-    def set_milestones(self, farewell: "Farewell") -> list[tuple[Crew, Chore]]:
+    def set_milestones(self, farewell: "Farewell") -> list[Crew]:
         """Have a farewell wait for what the lanes in use have been given so far, under the lock.
 
-        Returns the jobs to be submitted for it, and where, when the lock is free again.
+        Returns the crews to be stirred for it when the lock is free again.
         """
+        marked: list[Crew] = []
         for crew in self.crews():
-            if (crew.queue or crew.idle.keys() != crew.workers) and crew.workers.isdisjoint(farewell.spared):
+            # A worker goes idle when its job is over, and only then. So the queue is to be asked first.
+            if (crew.queue or len(crew.idle) < len(crew.workers)) and crew.workers.isdisjoint(farewell.spared):
                 milestone = Chore(self._pool, _nothing)
                 milestone.done = partial(self._reached, farewell, milestone)
                 farewell.milestones[milestone] = crew
-        return [(crew, milestone) for milestone, crew in farewell.milestones.items()]
+                crew.queue.append(milestone)
+                marked.append(crew)
+        return marked
 
     def _reached(self, farewell: "Farewell", milestone: Chore) -> None:
         with self._pool.lock:
@@ -147,22 +176,31 @@ class Lane:
     def submit(self, job: "Job") -> None:
         """Queue a job; raise a `RuntimeError` if it can never run."""
         crew = self._crew
+        # For a chore nobody waits, so it may come when the worker has done waiting.
+        circular = not isinstance(job, Chore) and any(worker.crew is crew for worker in waiting_workers())
+        with self.home.lock:
+            admitted = not (self._released or crew.lost or circular)
+            if admitted:
+                self.home.check_open()
+                crew.queue.append(job)
+        if not admitted:
+            raise self._refusal(job)
+        crew.stir()
+
+    def _refusal(self, job: "Job") -> RuntimeError:
         if self._released:
-            raise RuntimeError(
+            return RuntimeError(
                 f"{job.name} was pinned to a thread, which became free when it was closed; open it again"
             )
-        if crew.lost:
-            raise RuntimeError(
+        if self._crew.lost:
+            return RuntimeError(
                 f"{job.name} is pinned to a thread of the process that this one was forked from; make the object and"
                 " its proxy anew in the child"
             )
-        self.home.check_open()
-        if any(worker.crew is crew for worker in waiting_workers()):
-            raise RuntimeError(
-                f"{job.name} is pinned to a thread that waits for this very code, so the call would wait for itself;"
-                " make it before or after the call that runs there"
-            )
-        crew.submit(job)
+        return RuntimeError(
+            f"{job.name} is pinned to a thread that waits for this very code, so the call would wait for itself;"
+            " make it before or after the call that runs there"
+        )
 
     def dropped(self) -> None:
         """Do what `ThreadPool.dropped` does."""

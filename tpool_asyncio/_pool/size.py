@@ -4,7 +4,7 @@ import math
 import operator
 from typing import SupportsIndex
 
-__all__ = ["check_seconds", "check_size", "parse_size"]
+__all__ = ["check_batch", "check_seconds", "check_size", "parse_size"]
 
 
 def check_size(size: SupportsIndex) -> int:
@@ -29,6 +29,19 @@ def parse_size(variable: str, text: str) -> int:
             f" calling thread), not {text!r}; correct or unset it, or call set_num_threads() first"
         )
     return int(text)
+
+
+def check_batch(batch: SupportsIndex | None) -> int | None:
+    """Return the number of items that may be read at once as an int; a `ValueError` says what would be right."""
+    if batch is None:
+        return None
+    try:
+        number = operator.index(batch)
+    except TypeError:
+        number = 0
+    if isinstance(batch, bool) or number < 1:
+        raise ValueError(f"batch must be a whole number of items, 1 or more, or None for no limit, not {batch!r}")
+    return number
 
 
 def check_seconds(name: str, seconds: float | None) -> float | None:

@@ -16,9 +16,11 @@ import threading
 import warnings
 from _thread import RLock
 from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import Any
 
 from tpool_asyncio._pool import lifetime
+from tpool_asyncio._pool.chore import Chore
 from tpool_asyncio._pool.crew import Crew
 from tpool_asyncio._pool.job import Job
 from tpool_asyncio._pool.lane import Lanes
@@ -27,9 +29,6 @@ from tpool_asyncio._pool.size import check_seconds, check_size
 from tpool_asyncio._pool.statistics import Statistics, Tally
 from tpool_asyncio._pool.still_running import RunningCall, running_calls
 from tpool_asyncio._pool.worker import Worker, current_worker
-
-if TYPE_CHECKING:
-    from tpool_asyncio._pool.chore import Chore
 
 __all__ = ["Farewell", "ThreadPool"]
 
@@ -57,13 +56,16 @@ class Farewell:
 
     def complete(self) -> bool:
         """Tell, under the lock of the pool, whether there is nobody left to wait for."""
-        return not self.milestones and not any(
-            crew.queue or crew.workers.difference(self.spared) for crew in self.crews
-        )
+        return not self.milestones and not any(crew.has_work_left(self.spared) for crew in self.crews)
 
     def queued(self) -> int:
-        """Return how many jobs have not been started."""
-        return sum(bool(job.claim) for crew in self.crews for job in list(crew.queue))
+        """Return how many calls have not been started."""
+        jobs = [job for crew in self.crews for job in list(crew.queue)]
+        for milestone, crew in self.milestones.copy().items():
+            given = list(crew.queue)
+            if milestone in given:
+                jobs += given[: given.index(milestone)]
+        return sum(bool(job.claim) and not isinstance(job, Chore) for job in jobs)
 
     def ending(self) -> bool:
         """Tell, once ``done`` has been called, whether there is a thread that has not quite ended yet."""
@@ -101,9 +103,20 @@ class ThreadPool:
         self._new_crew()
 
     def _new_crew(self) -> None:
-        self._crews = [crew for crew in self._crews if crew.workers or crew.queue]
+        old = self._crews.copy()
         self._crews.append(Crew(self, self.size))
+        for crew in old:
+            self._forget_ended(crew)
         self._choose_submit()
+
+    def _forget_ended(self, crew: Crew) -> None:
+        """Count a crew no more, under the lock, if it has ended. A release may add others at the same time."""
+        if not (crew.workers or crew.queue):
+            self._forget(crew)
+
+    def _forget(self, crew: Crew) -> None:
+        with suppress(ValueError):
+            self._crews.remove(crew)
 
     def _all_crews(self) -> list[Crew]:
         return [*self._crews, *self._detached, *self.lanes.crews()]
@@ -196,21 +209,22 @@ class ThreadPool:
         """Take the empty jobs out of the queues, so that a pool that is stuck does not collect them for ever.
 
         Under the lock, so that no worker finds the queue empty and leaves for good meanwhile. A queue is emptied job
-        by job, since workers may pop at the same time, and what is still wanted goes back to its head in one
-        operation. Only a job that a worker takes in between overtakes others.
+        by job, since workers may pop at the same time, and from its tail, so that they get what is next. What is still
+        wanted goes back in one operation. Only a job that is queued in between may overtake others, and in a lane
+        there is none, since that takes the lock.
         """
         for crew in crews:
             wanted: list[Job] = []
             while True:
                 try:
-                    job = crew.queue.popleft()
+                    job = crew.queue.pop()
                 except IndexError:
                     break
                 if job.claim:
                     wanted.append(job)
                 else:
                     self._dropped -= 1
-            crew.queue.extendleft(reversed(wanted))
+            crew.queue.extendleft(wanted)
 
     # Size
 
@@ -276,12 +290,10 @@ class ThreadPool:
             self.retire(crews)
             self._new_crew()
             farewell = Farewell(crews, spared, done)
-            milestones = self.lanes.set_milestones(farewell)
+            marked = self.lanes.set_milestones(farewell)
             self._farewells.append(farewell)
-        for crew in crews:
+        for crew in crews + marked:
             crew.stir()
-        for crew, milestone in milestones:
-            crew.submit(milestone)
         self.bid_farewell()
         return farewell
 
@@ -290,7 +302,8 @@ class ThreadPool:
         for crew in crews:
             crew.retired = True
             crew.recount()
-            self.keep(crew)
+            if crew.workers or crew.queue:
+                self.keep(crew)
 
     def note_end(self, crew: Crew, worker: Worker) -> None:
         """Count, under the lock, what an ending worker has done."""
@@ -298,6 +311,8 @@ class ThreadPool:
         for farewell in self._farewells:
             if crew in farewell.crews:
                 farewell.ended.append(worker)
+        if crew.retired:
+            self._forget_ended(crew)
 
     def bid_farewell(self) -> None:
         """Say that it is done to whoever waits for crews that have nothing left to do."""
@@ -314,7 +329,8 @@ class ThreadPool:
             workers = [worker for crew in farewell.crews for worker in crew.workers.difference(farewell.spared)]
             workers += [worker for crew in farewell.milestones.values() for worker in crew.workers]
             given_up = {crew for crew in farewell.crews if crew in self._crews}
-            self._crews = [crew for crew in self._crews if crew not in given_up]
+            for crew in given_up:
+                self._forget(crew)
             self._detached = [crew for crew in self._detached if crew.workers] + list(given_up)
             self._farewells = [other for other in self._farewells if other is not farewell]
             for other in self._farewells:

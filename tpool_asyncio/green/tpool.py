@@ -11,22 +11,29 @@ The functions of this module are those of the default pool, which all loops and 
 """
 
 from tpool_asyncio import tpool as _async_tpool
+from tpool_asyncio._green.iteration import Iteration
 from tpool_asyncio._green.pool import Options, Pool, handle_on
+from tpool_asyncio._green.proxy import Proxy, nonblocking, proxy_call
 from tpool_asyncio._pool.default import get_num_threads, set_num_threads, setup
 from tpool_asyncio._pool.statistics import Statistics
 from tpool_asyncio._pool.still_running import RunningCall, StillRunningError
 
 __all__ = [
+    "Iteration",
     "Options",
     "Pool",
+    "Proxy",
     "RunningCall",
     "Statistics",
     "StillRunningError",
     "default_pool",
     "execute",
     "get_num_threads",
+    "iterate",
     "killall",
+    "nonblocking",
     "options",
+    "proxy_call",
     "set_num_threads",
     "setup",
     "statistics",
@@ -35,6 +42,7 @@ __all__ = [
 _default = handle_on(_async_tpool.default_pool())
 
 execute = _default.execute
+iterate = _default.iterate
 options = _default.options
 killall = _default.killall
 statistics = _default.statistics

@@ -1,0 +1,148 @@
+"""Iterating over blocking sources in async code."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextvars import copy_context
+from functools import partial
+from types import GeneratorType, TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from tpool_asyncio._loop.entrance import running_loop
+from tpool_asyncio._loop.stream import Stream, StreamHolder
+from tpool_asyncio._pool.job import call_name
+from tpool_asyncio._pool.refusal import close_unused
+from tpool_asyncio._pool.size import check_batch
+from tpool_asyncio._proxy.method import Method
+from tpool_asyncio._proxy.object_proxy import ObjectProxy
+from tpool_asyncio._proxy.pin import Pin
+
+if TYPE_CHECKING:
+    from tpool_asyncio._loop.options import Options
+
+__all__ = ["Iteration", "proxy_stream", "stream_of"]
+
+T = TypeVar("T")
+
+
+class Iteration(StreamHolder, AsyncIterator[T]):
+    """What `iterate` returns: an async iterator over a blocking source.
+
+    .. versionadded:: 0.1.0
+    """
+
+    __slots__ = ()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        try:
+            return self._popleft()  # type: ignore[no-any-return]
+        except IndexError:
+            pass
+        stream = self._stream
+        loop = running_loop()
+        while (bell := stream.wait(loop)) is not None:
+            await bell
+            if stream.items:
+                return self._popleft()  # type: ignore[no-any-return]
+        if stream.items:
+            return self._popleft()  # type: ignore[no-any-return]
+        error = stream.end()
+        try:
+            raise StopAsyncIteration if error is None else error
+        finally:
+            del error, stream, self  # or else the traceback of the error and this frame would hold each other
+
+    async def aclose(self) -> None:
+        """Read no more, and wait until the source has been closed, in the pool. A second time does nothing.
+
+        Raises:
+            BaseException: Whatever the source raises when it is closed, as the same object.
+
+        Cancellation: Only the waiting ends.
+
+        May be called in any thread whose event loop runs.
+
+        .. versionadded:: 0.1.0
+        """
+        error = await self._stream.close(running_loop())
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error, self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def stream_of(way: "Options", source: Any, args: tuple[Any, ...], kwargs: dict[str, Any], batch: int | None) -> Stream:
+    """Return the stream of items of an iterable, or of what a function returns."""
+    wrap = None
+    pin = None
+    if isinstance(source, Method):
+        policy = source.__self__._tpool
+        way, pin, wrap = policy.way._stream_options(), policy.pin, source.__self__._tpool_handed_out()
+        source = source.__wrapped__
+    elif issubclass(type(source), ObjectProxy) and not args and not kwargs:
+        return proxy_stream(source, ahead=True, batch=batch)
+    opens: Callable[[], tuple[Iterator[Any], Any]]
+    if isinstance(source, Iterable) and not args and not kwargs:
+        opens = partial(_open_iterable, source)
+        keeps_thread = isinstance(source, GeneratorType)
+    elif callable(source):
+        opens = partial(_open_function, source, args, kwargs)
+        keeps_thread = True
+    else:
+        close_unused(source)
+        raise TypeError(f"iterate takes an iterable, or a function and its arguments, not {source!r}")
+    return _new_stream(way, opens, call_name(source), keeps_thread, pin, batch=batch, ahead=True, wrap=wrap)
+
+
+def proxy_stream(proxy: ObjectProxy, *, ahead: bool = False, batch: int | None = None) -> Stream:
+    """Return the stream of items of a proxied object."""
+    obj, policy = proxy._obj, proxy._tpool
+    return _new_stream(
+        policy.way._stream_options(),
+        partial(_open_iterable, obj),
+        call_name(obj),
+        isinstance(obj, GeneratorType),
+        policy.pin,
+        batch=policy.batch if batch is None else batch,
+        ahead=ahead,
+        wrap=proxy._tpool_handed_out(),
+        keep=obj,
+    )
+
+
+def _new_stream(
+    way: "Options",
+    opens: Callable[[], tuple[Iterator[Any], Any]],
+    name: str,
+    keeps_thread: bool,
+    pin: Pin | None,
+    **how: Any,
+) -> Stream:
+    how["batch"] = check_batch(how["batch"])
+    if keeps_thread and pin is None:
+        way, pin = way._pinned()
+    context = copy_context() if way._context is None else way._context
+    way = way._with(context=context, name=way._label or name)
+    return Stream(way, opens, name=name, context=context, pin=pin, **how)
+
+
+def _open_iterable(source: Iterable[Any]) -> tuple[Iterator[Any], Any]:
+    return iter(source), None
+
+
+def _open_function(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Iterator[Any], Any]:
+    made = fn(*args, **kwargs)
+    if not isinstance(made, Iterable):
+        close_unused(made)
+        raise TypeError(f"{call_name(fn)} returned {made!r}, which cannot be iterated over")
+    return iter(made), made

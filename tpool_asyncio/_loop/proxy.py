@@ -1,0 +1,190 @@
+"""Proxies in async code: calls of their methods are awaited."""
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from tpool_asyncio._loop.entrance import running_loop
+from tpool_asyncio._loop.iteration import Iteration, proxy_stream
+from tpool_asyncio._loop.loop_job import presentable
+from tpool_asyncio._loop.pool import Pool, handle_on
+from tpool_asyncio._pool.default import shared_pool
+from tpool_asyncio._pool.job import Wrapper, call_name
+from tpool_asyncio._proxy import colourless
+from tpool_asyncio._proxy.colourless import ColourlessProxy
+from tpool_asyncio._proxy.object_proxy import bare
+from tpool_asyncio._proxy.special import END, enter, leave
+
+if TYPE_CHECKING:
+    from tpool_asyncio._proxy.policy import Types
+
+__all__ = ["Proxy", "nonblocking", "proxy_call"]
+
+P = TypeVar("P", bound=ColourlessProxy)
+
+
+class Proxy(ColourlessProxy):
+    """An object whose method calls run in a thread of the pool, and are awaited.
+
+    ``await proxy.method(...)``, ``await proxy[key]``, ``async with proxy``, ``async for item in proxy``: what can be
+    awaited runs in the pool. What cannot be awaited runs in place: attributes, ``len``, ``==``, ``in``, ``proxy[key] =
+    value``, ``int(proxy)`` and so on. The object itself is ``proxy._obj``; a method that returns it gives the proxy.
+    Otherwise a proxy passes for its object, also to ``isinstance``. It cannot be pickled.
+
+    Args:
+        obj: Any object, class or module. Of a proxy, its object is taken, in the thread that it is pinned to.
+        autowrap: A type, or any collection of types. What the object hands out is wrapped in a proxy of the same kind
+            if it is an instance of one of them: attributes, results, items of an iteration, and the values of context
+            managers, at every level.
+        autowrap_names: Names of attributes that are wrapped, and of methods whose results are wrapped, whatever the
+            type. ``"__call__"`` stands for the object itself.
+        autowrap_items: Whether what is in lists and tuples is wrapped, too.
+        pin: Whether all calls of this proxy, and of what it wraps, run in one thread, in the order in which they are
+            made. The thread comes on top of the size of the pool. It is free again when the proxies are gone, or when
+            the ``close`` of this one has been called.
+        pool: A `Pool` in place of the default one.
+        batch: How many items an iteration may read at once, None for as many as can be read in 5 ms.
+        timeout: Seconds, see `Pool.options`, as all that follow. In an iteration it holds for each batch.
+        queue_timeout: Seconds.
+        on_cancel: ``"abandon"`` or ``"wait"``.
+        limiter: An `anyio.CapacityLimiter`.
+        context: The `contextvars.Context` in which all calls run.
+        name: What messages call the calls.
+
+    Raises:
+        TypeError: ``obj`` is None, a coroutine or a coroutine function; or an argument has the wrong type.
+        ValueError: An argument has the wrong value.
+        RuntimeError: Too many proxies are pinned and iterations open; or, at a call, no event loop runs in this thread,
+            or the pinned thread is gone.
+        BaseException: From the ``await``: whatever the method raises, as the same object.
+
+    Cancellation: As with `Pool.execute`; a queued call never runs, a running one is abandoned. The end of ``async
+    with`` is called in any case.
+
+    May be made in any thread, and used in any thread whose event loop runs, also in several.
+
+    .. versionadded:: 0.1.0
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def _tpool_handle(cls, pool: Any) -> Pool:
+        if pool is None:
+            return _default
+        if isinstance(pool, Pool):
+            return pool
+        raise TypeError(f"pool must be a tpool_asyncio.tpool.Pool, not {pool!r}; options are given to the proxy")
+
+    @classmethod
+    def _tpool_created(cls, proxy: ColourlessProxy) -> ColourlessProxy:
+        return proxy
+
+    @staticmethod
+    def _tpool_in_place(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "asyncio.Future[Any]":
+        done: asyncio.Future[Any] = running_loop().create_future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            done.set_exception(presentable(error, call_name(fn)))
+        return done
+
+    def _tpool_now(self, fn: Any, *args: Any) -> Any:
+        if self._tpool.pin is not None:
+            what = fn.func if isinstance(fn, Wrapper) else fn
+            raise RuntimeError(
+                f"the object is pinned to a thread, and what needs {what!r} at once cannot be awaited;"
+                " use 'await tpool.proxy_call(proxy, function, proxy._obj, ...)'"
+            )
+        return fn(self._obj, *args)
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        """Make the object of a proxy that `create` has returned; otherwise do nothing. Return the proxy."""
+        if not self._tpool_is_made():
+            maker = object.__getattribute__(self, "_tpool_maker")
+            if maker.call is None or maker.call.done():
+                maker.call = self._tpool.execute(maker.make, self)
+            yield from asyncio.shield(maker.call).__await__()
+        return self
+
+    async def __aenter__(self) -> Any:
+        await self
+        return await self._tpool_pooled(enter)
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool:
+        # Shielded, for a call that is still queued would be dropped, and the object never be closed.
+        return bool(await asyncio.shield(self._tpool_pooled(leave, exc_type, exc, tb)))
+
+    def __aiter__(self) -> Iteration[Any]:
+        """Iterate over the object, in the pool. What has been read ahead of it before comes first."""
+        iteration: Iteration[Any] | None = self._tpool_items
+        if iteration is None or iteration._stream.over():
+            iteration = Iteration(proxy_stream(self))
+            if hasattr(type(self._obj), "__next__"):  # it is its own iterator, so there is but one iteration
+                object.__setattr__(self, "_tpool_items", iteration)
+        return iteration
+
+    async def __anext__(self) -> Any:
+        iteration: Iteration[Any] | None = self._tpool_items
+        if iteration is not None and iteration._stream.items:
+            return await iteration.__anext__()
+        item = await self._tpool_pooled(next, END)
+        if bare(item) is END:
+            raise StopAsyncIteration
+        return item
+
+
+def proxy_call(
+    autowrap: "Types | Proxy", fn: Callable[..., Any], /, *args: Any, nonblocking: bool = False, **kwargs: Any
+) -> "asyncio.Future[Any]":
+    """Call ``fn(*args, **kwargs)`` in the pool, and wrap its result as a proxy would.
+
+    Args:
+        autowrap: A type or any collection of types, of which results are wrapped; or a proxy, which lends its policy,
+            its options and its thread: ``await tpool.proxy_call(proxy, getattr, proxy._obj, "size")`` reads a property
+            that blocks.
+        fn: What to call. All arguments that follow are its own.
+        nonblocking: Whether the call is known not to block, and is made in place. A keyword ``nonblocking`` of the
+            function goes into a `functools.partial`.
+
+    Returns:
+        A future of the running loop.
+
+    Raises:
+        TypeError: ``autowrap`` is no type and no collection of types, or ``fn`` is not callable.
+        RuntimeError: No event loop runs in this thread.
+        BaseException: From the ``await``: whatever ``fn`` raises, as the same object.
+
+    Cancellation: As with `Pool.execute`.
+
+    May be called in any thread whose event loop runs. The name and the meaning are those of `eventlet.tpool`.
+
+    .. versionadded:: 0.1.0
+    """
+    return colourless.proxy_call(Proxy, autowrap, fn, args, kwargs, nonblocking)  # type: ignore[no-any-return]
+
+
+def nonblocking(proxy: P, /) -> AbstractContextManager[P]:
+    """Return a view of a proxy whose calls are made in place: ``with tpool.nonblocking(proxy) as quick``.
+
+    It is for calls that are known not to block. They are awaited all the same, and what they return is wrapped as ever,
+    in proxies whose calls go to the pool.
+
+    Args:
+        proxy: A proxy. Others that use it are not affected.
+
+    Raises:
+        TypeError: It is no proxy.
+
+    May be called from any thread.
+
+    .. versionadded:: 0.1.0
+    """
+    return nullcontext(colourless.in_place(Proxy, proxy))
+
+
+_default = handle_on(shared_pool)

@@ -1,0 +1,365 @@
+"""Items on their way from a blocking source to whoever consumes them in a loop.
+
+The consumer takes items from `items`, a deque to which a call in the pool adds them: the **trip**. There is at most one
+trip at a time, so the source is used by one thread at a time. A trip ends when the source does, or when it has read
+`batch` items, or for so long that its items are worth the way; then its thread is free for others.
+
+How long a trip is
+    It begins with half a millisecond (`_SHORT`), and is doubled up to `_LONG` as long as it fills quickly. So a fast
+    source costs one trip for thousands of items, and a slow one still delivers each item at once: a trip whose one
+    item has taken longer than that ends with it.
+
+When a source that was fast becomes slow
+    Its trip is stuck with items that nobody has been told of. Therefore a consumer that has waited for twice as long as
+    the trip was to take looks for itself, and if there is nothing yet, it sets `_eager`: from there on the trip
+    announces each item. The consumer first sets it and then looks, the trip first adds the item and then looks, so
+    they cannot miss each other.
+
+Reading ahead
+    The next trip begins when the consumer waits for something else (the loop then has time to run a callback), and not
+    before: while the consumer itself computes, both would only get into each other's way. Proxies do not read ahead
+    like this, so that nobody uses the object while the consumer does.
+
+Who may touch what
+    `items` and `_eager` are changed by atomic operations of either side. `_lock` guards the end: `_stopped`,
+    `_is_closing`, `_is_closed` and `_when_closed`. The source belongs to the trip, and after the last one to `_close`.
+    All else belongs to the thread of the loop that consumes. `stop` may be called in any thread.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from _thread import allocate_lock, get_ident
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextvars import Context
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from tpool_asyncio._loop.gate import post
+from tpool_asyncio._loop.loop_job import presentable
+from tpool_asyncio._pool.chore import Chore
+
+if TYPE_CHECKING:
+    from tpool_asyncio._loop.options import Options
+    from tpool_asyncio._pool.lane import Lane
+    from tpool_asyncio._pool.thread_pool import ThreadPool
+    from tpool_asyncio._proxy.pin import Pin
+
+__all__ = ["Stream", "StreamHolder"]
+
+_logger = logging.getLogger("tpool_asyncio")
+
+_SHORT = 0.0005
+_LONG = 0.005
+"""Seconds that a trip takes at the least and at the most, if the source allows. In 5 ms, thousands of rows can be read;
+much more of them would no longer fit into the cache of the processor."""
+
+_MANY = 100
+"""Items that make a trip worth to be longer the next time."""
+
+_STRIDE = 128
+"""Items read at the most between two looks at the clock."""
+
+_END: Any = object()
+
+
+class Stream:
+    """One iteration over one source."""
+
+    __slots__ = (
+        "__weakref__",
+        "_ahead",
+        "_batch",
+        "_bells",
+        "_context",
+        "_core",
+        "_eager",
+        "_ended",
+        "_error",
+        "_is_closed",
+        "_is_closing",
+        "_iterator",
+        "_keep",
+        "_lock",
+        "_loop",
+        "_name",
+        "_open",
+        "_owned",
+        "_pin",
+        "_span",
+        "_stopped",
+        "_thread",
+        "_timer",
+        "_trip",
+        "_way",
+        "_when_closed",
+        "_wrap",
+        "items",
+    )
+
+    def __init__(
+        self,
+        way: "Options",
+        open_source: Callable[[], tuple[Iterator[Any], Any]],
+        *,
+        name: str,
+        context: Context,
+        batch: int | None,
+        ahead: bool,
+        pin: "Pin | None" = None,
+        wrap: Callable[[Any], Any] | None = None,
+        keep: Any = None,
+    ) -> None:
+        self.items: deque[Any] = deque()
+        self._way = way
+        self._core: ThreadPool | Lane = way._pool._core
+        self._open = open_source  # in the pool; returns an iterator, and what is to be closed whatever the end
+        self._name = name
+        self._context = context
+        self._batch = batch
+        self._ahead = ahead
+        self._pin = pin  # holds the thread, for as long as the source may need it
+        self._wrap = wrap  # for each item, in the pool
+        self._keep = keep  # is never closed, although it may be its own iterator
+        self._iterator: Iterator[Any] | None = None
+        self._owned: Any = None
+        self._lock = allocate_lock()
+        self._stopped = False
+        self._ended = False
+        self._is_closing = False
+        self._is_closed = False
+        self._error: BaseException | None = None
+        self._eager: list[None] = []
+        self._span = _SHORT
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+        self._trip: Any = None  # the call, a future of the loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._bells: list[asyncio.Future[None]] = []
+        self._when_closed: list[Callable[[BaseException | None], object]] = []
+
+    # The consumer, in the thread of its loop
+
+    def wait(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None] | None":
+        """Return what to wait for when there are no items; None if there will be no more, see `end`."""
+        if self._trip is None:
+            if self._ended or self._stopped:
+                return None
+            self._start(loop)
+        elif self._loop is not loop:
+            raise RuntimeError(
+                f"{self._name} is being iterated in another event loop; give each loop an iteration of its own"
+            )
+        bell = loop.create_future()
+        self._bells.append(bell)
+        return bell
+
+    def over(self) -> bool:
+        """Return whether nothing will come any more, not even an error."""
+        return (self._ended or self._stopped) and not self.items and self._error is None and self._trip is None
+
+    def end(self) -> BaseException | None:
+        """Return the error with which the iteration ends, the first time, or None."""
+        error, self._error = self._error, None
+        return error if error is None else presentable(error, self._name)
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._thread = get_ident()
+        self._trip = trip = self._way._execute_on(loop, self._read, (), {})
+        self._timer = loop.call_later(2 * self._span, self._look)
+        trip.add_done_callback(self._trip_done)
+
+    def _look(self) -> None:
+        """See whether the trip is stuck with items."""
+        self._timer = None
+        self._eager.append(None)
+        if self.items:
+            self._ring()
+
+    def _ring(self) -> None:
+        """Wake whoever waits. Harmless if nobody does."""
+        bells, self._bells = self._bells, []
+        for bell in bells:
+            if not bell.done():
+                bell.set_result(None)
+
+    def _trip_done(self, trip: "asyncio.Future[None]") -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._trip = None
+        error = asyncio.CancelledError() if trip.cancelled() else trip.exception()
+        if error is not None and not self._stopped:
+            # The call itself has failed, by a time limit or for want of a thread. The source may still be in use.
+            self._fail(error)
+            self.stop()
+        self._ring()
+        if self._ahead and not self._ended and not self._stopped and self._loop is not None:
+            self._loop.call_soon(self._read_ahead)
+
+    def _read_ahead(self) -> None:
+        # A consumer that was woken along with this callback has taken what there is, and waits for something else.
+        if self._trip is None and not self._ended and not self._stopped and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # then the consumer will get it when it asks
+                self._start(self._loop)
+
+    def close(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[BaseException | None]":
+        """Stop; return a future that gets the error, or None, when the source has been closed."""
+        closed: asyncio.Future[BaseException | None] = loop.create_future()
+        self.stop(lambda error: post(loop, partial(_answer, closed, error)))
+        return closed
+
+    # The trip, in the pool
+
+    def _read(self) -> None:
+        try:
+            self._fill()
+        except BaseException as error:
+            self._fail(error.with_traceback(error.__traceback__ and error.__traceback__.tb_next))
+        with self._lock:
+            over = self._stopped or self._ended
+        if over:
+            self._close()
+
+    def _fill(self) -> None:
+        iterator = self._iterator
+        if iterator is None:
+            if self._stopped:
+                return
+            iterator, self._owned = self._open()
+            self._iterator = iterator
+        if self._wrap is not None:
+            iterator = map(self._wrap, iterator)
+        append = self.items.append
+        eager = self._eager
+        eager.clear()
+        begun = now = time.monotonic()
+        left = batch = self._batch or 1 << 62
+        stride = 1
+        while not self._stopped:
+            item = next(iterator, _END)
+            if item is _END:
+                self._ended = True
+                return
+            append(item)
+            left -= 1
+            if eager:
+                self._announce()
+            before, now = now, time.monotonic()
+            if not left or now - begun >= self._span:
+                break
+            if now - before < self._span / 8:
+                stride = min(2 * stride, _STRIDE)
+            for item in islice(iterator, min(stride, left)):
+                append(item)
+                if eager:
+                    self._announce()
+            left = left - stride if stride < left else 0
+            if not left:
+                break
+        if batch - left >= _MANY:
+            self._span = min(2 * self._span, _LONG)
+        else:
+            self._span = _SHORT
+
+    def _announce(self) -> None:
+        loop = self._loop
+        if loop is not None:
+            post(loop, self._ring)
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = error
+        self._ended = True
+
+    # The end
+
+    def stop(self, closed: "Callable[[BaseException | None], object] | None" = None) -> None:
+        """Read no more, and have the source closed in the pool; ``closed`` is called then, in any thread."""
+        loop, trip = self._loop, self._trip
+        elsewhere = trip is not None and self._thread != get_ident()
+        if elsewhere and loop is not None and post(loop, partial(self.stop, closed)):
+            return  # the trip is a future of that loop
+        with self._lock:
+            first, self._stopped = not self._stopped, True
+            is_closed = self._is_closed
+            if closed is not None and not is_closed:
+                self._when_closed.append(closed)
+        if closed is not None and is_closed:
+            closed(None)
+        if not first:
+            return
+        self.items.clear()
+        withdrawn = trip is not None and trip.withdraw()
+        if trip is not None:
+            trip.cancel()
+        self._ring()
+        if trip is None or withdrawn:
+            self._close_in_pool()
+
+    def _close_in_pool(self) -> None:
+        if self._iterator is not None:
+            core = self._core
+            try:
+                core.submit(Chore(core.home, self._close, context=self._context))
+                return
+            except RuntimeError:
+                pass  # at exit, or in a fork: there is no thread to do it any more
+        self._iterator = self._owned = None
+        self._close()
+
+    def _close(self) -> None:
+        """Close the source and let go of it, once. In the thread that has read it, or where there is no such thread."""
+        with self._lock:
+            if self._is_closing:
+                return
+            self._is_closing = True
+            early = self._stopped and not self._ended
+        iterator, self._iterator = self._iterator, None
+        owned, self._owned = self._owned, None
+        error: BaseException | None = None
+        try:
+            if early and iterator is not self._keep:
+                _close(iterator)
+            if owned is not iterator or not early:
+                _close(owned)
+        except BaseException as failure:
+            error = failure
+        self._keep = self._wrap = None
+        del iterator, owned  # here, not in the thread of the loop
+        self._pin = None  # the thread is free, if it was for this alone
+        with self._lock:
+            self._is_closed = True
+            when_closed, self._when_closed = self._when_closed, []
+        for closed in when_closed:
+            closed(error)
+        if error is not None and not when_closed:
+            _logger.error("%s raised an exception when it was closed", self._name, exc_info=error)
+        del error
+
+
+class StreamHolder:
+    """What users hold of a stream: it is stopped when that is dropped. In any thread."""
+
+    __slots__ = ("__weakref__", "_popleft", "_stream")
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._popleft = stream.items.popleft
+
+    def __del__(self) -> None:
+        self._stream.stop()
+
+
+def _answer(closed: "asyncio.Future[BaseException | None]", error: BaseException | None) -> None:
+    if not closed.done():
+        closed.set_result(error)
+
+
+def _close(thing: Any) -> None:
+    close = getattr(thing, "close", None)
+    if close is not None:
+        close()

@@ -1,0 +1,229 @@
+"""The proxy of both spellings, but for how a call is made: how it is constructed, and how its object may be."""
+
+import inspect
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any, TypeVar
+
+from tpool_asyncio._pool.refusal import close_unused, not_callable_error
+from tpool_asyncio._pool.size import check_batch
+from tpool_asyncio._proxy.data_model import DataModel
+from tpool_asyncio._proxy.method import Run
+from tpool_asyncio._proxy.object_proxy import ObjectProxy, bare
+from tpool_asyncio._proxy.pin import Pin
+from tpool_asyncio._proxy.policy import Names, Policy, Types, check_names, check_types
+
+__all__ = ["ColourlessProxy", "in_place", "proxy_call"]
+
+P = TypeVar("P", bound="ColourlessProxy")
+
+_DEFAULTS: dict[str, Any] = {
+    "timeout": None,
+    "queue_timeout": None,
+    "on_cancel": "abandon",
+    "limiter": None,
+    "context": None,
+    "name": None,
+}
+
+
+class _ProxyType(type):
+    """The class of proxy classes: what it defines is found on ``Proxy``, and does not hide names of the objects."""
+
+    def create(  # type: ignore[misc]
+        cls: type[P],
+        factory: Callable[..., Any],
+        /,
+        *args: Any,
+        autowrap: Types = (),
+        autowrap_names: Names = (),
+        autowrap_items: bool = False,
+        pin: bool = False,
+        pool: Any = None,
+        batch: int | None = None,
+        timeout: float | None = None,
+        queue_timeout: float | None = None,
+        on_cancel: str = "abandon",
+        limiter: Any = None,
+        context: Context | None = None,
+        name: str | None = None,
+    ) -> P:
+        """Return a proxy of what ``factory(*args)`` returns, which is called in the pool.
+
+        In async code that is done by ``await proxy`` or ``async with proxy``, in the green spelling at once.
+
+        Args:
+            factory: What makes the object, such as its class. With ``pin=True`` it runs in the pinned thread. Its
+                keyword arguments go into a `functools.partial`, as the keywords here are those of the proxy.
+
+        All other arguments are those of the constructor.
+
+        Raises:
+            TypeError: ``factory`` is not callable, or is a coroutine function, or returns what has no use for a proxy.
+            BaseException: When the object is made: whatever ``factory`` raises. To await the proxy again tries again.
+
+        Cancellation: Of those that await the proxy, only the waiting ends; the object is made all the same.
+
+        May be called from any thread.
+
+        .. versionadded:: 0.1.0
+        """
+        if inspect.iscoroutinefunction(factory) or not callable(factory):
+            close_unused(factory)
+            raise TypeError(
+                f"create takes what makes the object, a function or class that blocks, and not {factory!r}"
+            )
+        options = {
+            "timeout": timeout,
+            "queue_timeout": queue_timeout,
+            "on_cancel": on_cancel,
+            "limiter": limiter,
+            "context": context,
+            "name": name,
+        }
+        policy = _new_policy(cls, autowrap, autowrap_names, autowrap_items, pin, None, pool, batch, options)
+        proxy = cls.__new__(cls)
+        object.__setattr__(proxy, "_tpool", policy)
+        object.__setattr__(proxy, "_tpool_items", None)
+        object.__setattr__(proxy, "_tpool_maker", _Maker(factory, args, pin))
+        return cls._tpool_created(proxy)  # type: ignore[return-value]
+
+
+class ColourlessProxy(DataModel, metaclass=_ProxyType):
+    """What the proxies of both spellings have in common."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        obj: Any,
+        autowrap: Types = (),
+        autowrap_names: Names = (),
+        *,
+        autowrap_items: bool = False,
+        pin: bool = False,
+        pool: Any = None,
+        batch: int | None = None,
+        timeout: float | None = None,
+        queue_timeout: float | None = None,
+        on_cancel: str = "abandon",
+        limiter: Any = None,
+        context: Context | None = None,
+        name: str | None = None,
+    ) -> None:
+        held = None
+        if issubclass(type(obj), ObjectProxy):
+            held = obj._tpool.pin  # the object stays where it is
+            obj = obj._obj
+        _check_object(obj)
+        options = {
+            "timeout": timeout,
+            "queue_timeout": queue_timeout,
+            "on_cancel": on_cancel,
+            "limiter": limiter,
+            "context": context,
+            "name": name,
+        }
+        policy = _new_policy(type(self), autowrap, autowrap_names, autowrap_items, pin, held, pool, batch, options)
+        self._tpool_set_up(obj, policy)
+        if pin and held is None and policy.pin is not None:
+            policy.pin.root = id(obj)
+
+    @classmethod
+    def _tpool_handle(cls, pool: Any) -> Any:
+        """Return the pool of this spelling that was given, or the default pool."""
+        raise NotImplementedError
+
+    @classmethod
+    def _tpool_created(cls, proxy: "ColourlessProxy") -> "ColourlessProxy":
+        """Make the object at once, or later."""
+        raise NotImplementedError
+
+
+def _new_policy(
+    kind: type[ColourlessProxy],
+    autowrap: Types,
+    autowrap_names: Names,
+    autowrap_items: bool,
+    pin: bool,
+    held: Pin | None,
+    pool: Any,
+    batch: int | None,
+    options: dict[str, Any],
+) -> Policy:
+    types, names, batch = check_types(autowrap), check_names(autowrap_names), check_batch(batch)
+    way = kind._tpool_handle(pool)
+    given = {key: value for key, value in options.items() if value != _DEFAULTS[key]}
+    way.options(**given)  # refuses what is wrong, before a thread is taken
+    if pin and held is None:
+        held = Pin(way._thread_pool())
+    if held is not None:
+        way = way._beside(held.lane)
+    if given:
+        way = way.options(**given)
+    return Policy(way, types=types, names=names, items=autowrap_items, batch=batch, pin=held)
+
+
+class _Maker:
+    """Makes the object of a proxy, in the pool."""
+
+    def __init__(self, factory: Callable[..., Any], args: tuple[Any, ...], pins: bool) -> None:
+        self.factory = factory
+        self.args = args
+        self.pins = pins
+        self.call: Any = None
+
+    def make(self, proxy: ColourlessProxy) -> None:
+        """Call the factory, and give the proxy its object."""
+        obj = bare(self.factory(*self.args))
+        _check_object(obj)
+        policy = proxy._tpool
+        if self.pins and policy.pin is not None:
+            policy.pin.root = id(obj)
+        proxy._tpool_set_up(obj, policy)
+        self.args = ()
+
+
+def in_place(kind: type[ColourlessProxy], proxy: P) -> P:
+    """Return a view of a proxy whose calls are made in place."""
+    _check_spelling(kind, proxy)
+    view = proxy._tpool_twin()
+    view._tpool_set_up(proxy._obj, proxy._tpool.in_place(kind._tpool_in_place))
+    return view
+
+
+def proxy_call(
+    kind: type[ColourlessProxy],
+    autowrap: "Types | ColourlessProxy",
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    nonblocking: bool,
+) -> Any:
+    """Call a function with a policy for its result."""
+    if not callable(fn):
+        raise not_callable_error(fn)
+    if issubclass(type(autowrap), ObjectProxy):
+        proxy: Any = autowrap
+        _check_spelling(kind, proxy)
+    else:
+        proxy = kind(_NOTHING, autowrap)
+    execute = kind._tpool_in_place if nonblocking else proxy._tpool.execute
+    return execute(Run(proxy, fn), *args, **kwargs)
+
+
+def _check_spelling(kind: type[ColourlessProxy], proxy: object) -> None:
+    if not issubclass(type(proxy), kind):
+        raise TypeError(f"this needs a proxy of {kind.__module__}, not {type(proxy).__module__} {proxy!r}")
+
+
+_NOTHING = object()  # which no function returns
+
+
+def _check_object(obj: object) -> None:
+    """Raise a `TypeError` if a proxy of this object would be of no use."""
+    if obj is None:
+        raise TypeError("Proxy takes an object whose methods are to run in the pool, not None; what was to make it?")
+    if inspect.iscoroutinefunction(obj) or inspect.iscoroutine(obj):
+        close_unused(obj)
+        raise TypeError(f"Proxy takes an object that blocks, not {obj!r}, which can be awaited as it is")

@@ -1,0 +1,78 @@
+"""A method of a proxied object, on its two sides: what the user calls, and what runs in the pool."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tpool_asyncio._pool.job import Wrapper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tpool_asyncio._proxy.object_proxy import ObjectProxy
+
+__all__ = ["ClosingRun", "Method", "Run"]
+
+
+class Run(Wrapper):
+    """What runs in the pool: a function, and then the policy of the proxy on its result."""
+
+    __slots__ = ("_by_name", "proxy")
+
+    def __init__(self, proxy: "ObjectProxy", fn: "Callable[..., Any]", by_name: bool = False) -> None:
+        self.func = fn
+        self.proxy = proxy
+        self._by_name = by_name
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        proxy = self.proxy
+        if proxy._tpool_items is not None:
+            proxy._tpool_forget_items()  # the function may move the object to another place
+        value = self.func(*args, **kwargs)
+        policy = proxy._tpool
+        if policy.plain and not self._by_name:  # saves a call
+            return proxy if value is proxy._obj else value
+        return policy.handed_out(value, proxy, self._by_name)
+
+
+class ClosingRun(Run):
+    """Closes a pinned object, and lets its thread go."""
+
+    __slots__ = ()
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        value = super().__call__(*args, **kwargs)
+        pin = self.proxy._tpool.pin
+        assert pin is not None
+        pin.release()
+        return value
+
+
+class Method(partial[Any]):
+    # What the user gets for a method: ``partial(execute, run)``, which calls without a Python function in between.
+    # For everything but calling it passes for the method itself.
+
+    __slots__ = ()
+
+    @property
+    def __wrapped__(self) -> Any:
+        return self.args[0].func
+
+    @property
+    def __self__(self) -> Any:
+        return self.args[0].proxy
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        return getattr(self.__wrapped__, "__doc__", None)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__wrapped__, name)
+
+    def __instancecheck__(self, instance: object) -> bool:
+        return isinstance(instance, self.__wrapped__)
+
+    def __subclasscheck__(self, subclass: type) -> bool:
+        return issubclass(subclass, self.__wrapped__)
+
+    def __repr__(self) -> str:
+        return f"<{self.__wrapped__!r}, which runs in a pool>"

@@ -1,0 +1,224 @@
+"""What a proxy is, whatever the spelling: an object, a policy, and the attributes of the object.
+
+Its own names begin with ``_tpool``, but for the documented ``_obj``. Everything else that is not in its class is looked
+up in the object. What is to be found on the class and not on its instances, such as ``Proxy.create``, is defined in the
+metaclass.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from types import FunctionType, MethodType
+from typing import Any, NoReturn, Self
+
+from tpool_asyncio._pool.job import call_name
+from tpool_asyncio._proxy.method import ClosingRun, Method, Run
+from tpool_asyncio._proxy.pin import Anchor
+from tpool_asyncio._proxy.policy import Policy
+
+__all__ = ["ObjectProxy", "bare"]
+
+
+class ObjectProxy:
+    """A transparent proxy: its attributes are those of the object, and the calls of its methods go to a pool."""
+
+    __slots__ = ("__weakref__", "_obj", "_tpool", "_tpool_anchor", "_tpool_items", "_tpool_maker")
+
+    _obj: Any
+    """The object. Not there before a proxy of ``create`` has made it."""
+
+    _tpool: Policy
+
+    _tpool_anchor: Anchor
+
+    _tpool_items: Any
+    """The iteration over an object that is its own iterator, which has read further than it has been asked for."""
+
+    _tpool_maker: Any
+    """What makes the object; only there until it is made."""
+
+    def _tpool_set_up(self, obj: Any, policy: Policy) -> None:
+        """Become the proxy of an object."""
+        own = object.__setattr__
+        own(self, "_obj", obj)
+        own(self, "_tpool", policy)
+        own(self, "_tpool_items", None)
+        if policy.pin is not None:
+            own(self, "_tpool_anchor", Anchor(policy.pin, obj))
+
+    def _tpool_child(self, value: Any) -> Any:
+        """Return a proxy of what this one hands out, of the same class and with the same policy."""
+        if value is None or issubclass(type(value), ObjectProxy):
+            return value
+        child = self._tpool_twin()
+        child._tpool_set_up(value, self._tpool.children)
+        return child
+
+    def _tpool_twin(self) -> Self:
+        """Return an empty proxy of the same class, with the attributes that a subclass has given this one."""
+        kind = type(self)
+        twin = kind.__new__(kind)
+        if kind.__dictoffset__:
+            object.__getattribute__(twin, "__dict__").update(object.__getattribute__(self, "__dict__"))
+        return twin
+
+    def _tpool_handed_out(self) -> Callable[[Any], Any] | None:
+        """Return what is to be done with what the object gives, None if nothing."""
+        if self._tpool.plain:
+            return None
+        twin = self._tpool_twin()  # so that nothing that this proxy holds leads back to it
+        twin._tpool_set_up(self._obj, self._tpool)
+        return partial(self._tpool.handed_out, proxy=twin)
+
+    def _tpool_forget_items(self) -> None:
+        """Drop what has been read ahead, since the object is about to be used otherwise. In any thread."""
+        object.__setattr__(self, "_tpool_items", None)
+
+    # Attributes
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _OWN:
+            self._tpool_not_there()
+        value = getattr(self._obj, name)
+        policy = self._tpool
+        if policy.types and isinstance(value, policy.types):
+            return self._tpool_child(value)
+        if callable(value):
+            return self._tpool_method(value, name)
+        return policy.handed_out(value, self, name in policy.names)
+
+    def _tpool_method(self, value: Any, name: str) -> Any:
+        """Return what calls a method in the pool, unless a call of it cannot block."""
+        policy = self._tpool
+        if isinstance(value, type) and issubclass(value, BaseException):
+            return value  # so that it can be caught
+        if type(value) in _PYTHON_FUNCTIONS:
+            code = getattr(value, "__code__", None)
+            if code is not None and code.co_flags & inspect.CO_COROUTINE:
+                return value  # it waits by itself
+        by_name = name in policy.names or (name == "__call__" and "_call_" in policy.names)
+        pin = policy.pin
+        if pin is not None and name == "close" and pin.root == id(self._obj):
+            if pin.released:
+                return Method(self._tpool_in_place, Run(self, _closed_already))
+            return Method(policy.execute, ClosingRun(self, value, by_name))
+        return Method(policy.execute, Run(self, value, by_name))
+
+    @staticmethod
+    def _tpool_in_place(fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Make a call in this thread, in the spelling of this class."""
+        raise NotImplementedError
+
+    def _tpool_not_there(self) -> NoReturn:
+        try:
+            maker = object.__getattribute__(self, "_tpool_maker")
+        except AttributeError:
+            raise RuntimeError(
+                f"this {type(self).__name__} has no object; a subclass has to call super().__init__(obj, ...)"
+            ) from None
+        raise RuntimeError(
+            f"what {call_name(maker.factory)} returns has not been made yet; await the proxy, or use it in async with"
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if _is_own(self, name):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._obj, name, bare(value))
+
+    def __delattr__(self, name: str) -> None:
+        if _is_own(self, name):
+            object.__delattr__(self, name)
+        else:
+            delattr(self._obj, name)
+
+    def __dir__(self) -> list[str]:
+        return dir(self._obj)
+
+    @property
+    def __class__(self) -> Any:
+        """The class of the object, for `isinstance`. ``type()`` tells the truth."""
+        return type(self._obj) if self._tpool_is_made() else type(self)
+
+    @__class__.setter
+    def __class__(self, kind: type) -> None:
+        self._obj.__class__ = kind
+
+    def _tpool_is_made(self) -> bool:
+        try:
+            object.__getattribute__(self, "_obj")
+        except AttributeError:
+            return False
+        return True
+
+    def __instancecheck__(self, instance: object) -> bool:
+        return isinstance(instance, self._obj)
+
+    def __subclasscheck__(self, subclass: type) -> bool:
+        return issubclass(subclass, self._obj)
+
+    # In place, since the interpreter calls these all the time, and they hardly ever block
+
+    def __repr__(self) -> str:
+        if self._tpool_is_made():
+            return repr(self._obj)
+        return f"<{type(self).__name__} of something that has not been made>"
+
+    def __str__(self) -> str:
+        return str(self._obj) if self._tpool_is_made() else repr(self)
+
+    def __format__(self, spec: str, /) -> str:
+        return format(self._obj, spec)
+
+    def __hash__(self) -> int:
+        return hash(self._obj)
+
+    def __bool__(self) -> bool:
+        return bool(self._obj)
+
+    def __len__(self) -> int:
+        return len(self._obj)
+
+    def __eq__(self, other: object, /) -> Any:
+        return self._obj == bare(other)
+
+    def __ne__(self, other: object, /) -> Any:
+        return self._obj != bare(other)
+
+    def __lt__(self, other: Any, /) -> Any:
+        return self._obj < bare(other)
+
+    def __le__(self, other: Any, /) -> Any:
+        return self._obj <= bare(other)
+
+    def __gt__(self, other: Any, /) -> Any:
+        return self._obj > bare(other)
+
+    def __ge__(self, other: Any, /) -> Any:
+        return self._obj >= bare(other)
+
+    # Never
+
+    def __reduce_ex__(self, protocol: Any, /) -> NoReturn:
+        raise TypeError(
+            f"a proxy cannot be pickled, as the object may well be bound to this process; pickle its _obj: {self!r}"
+        )
+
+
+_OWN = frozenset(name for name in ObjectProxy.__slots__ if name != "__weakref__")
+
+_PYTHON_FUNCTIONS = (FunctionType, MethodType)
+
+
+def _is_own(proxy: ObjectProxy, name: str) -> bool:
+    """Return whether an attribute is the proxy's: one of those above, or one that a subclass declares."""
+    return any(name in vars(kind) for kind in type(proxy).__mro__)
+
+
+def _closed_already() -> None:
+    pass
+
+
+def bare(thing: Any) -> Any:
+    """Return the object of a proxy, and anything else as it is."""
+    return thing._obj if issubclass(type(thing), ObjectProxy) else thing

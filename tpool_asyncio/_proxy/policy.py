@@ -1,0 +1,92 @@
+"""What a family of proxies has in common: where its calls run, and what of their results is wrapped again."""
+
+from collections.abc import Callable, Iterable
+from types import UnionType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from tpool_asyncio._proxy.object_proxy import ObjectProxy
+    from tpool_asyncio._proxy.pin import Pin
+
+__all__ = ["Names", "Policy", "Types", "check_names", "check_types"]
+
+Types: TypeAlias = "type | UnionType | Iterable[type | UnionType]"
+Names: TypeAlias = "str | Iterable[str]"
+
+
+class Policy:
+    """Shared by a proxy and all that it hands out. Nothing of it changes once it has been made."""
+
+    __slots__ = ("batch", "children", "execute", "items", "names", "pin", "plain", "types", "way")
+
+    execute: Callable[..., Any]
+    """Makes a call: in the pool, in the pinned thread, or in place."""
+
+    way: Any
+    """What calls are made through, a pool or its options; iterations use it."""
+
+    pin: "Pin | None"
+
+    plain: bool
+    """Whether nothing is wrapped by its type."""
+
+    children: "Policy"
+    """The policy of what is handed out; the same one but for a view made by ``nonblocking``."""
+
+    def __init__(
+        self,
+        way: Any,
+        *,
+        types: tuple[type | UnionType, ...] = (),
+        names: frozenset[str] = frozenset(),
+        items: bool = False,
+        batch: int | None = None,
+        pin: "Pin | None" = None,
+    ) -> None:
+        self.way = way
+        self.execute = way.execute
+        self.types = types
+        self.names = names
+        self.items = items
+        self.batch = batch
+        self.pin = pin
+        self.plain = not types and not items
+        self.children = self
+
+    def in_place(self, execute: Callable[..., Any]) -> "Policy":
+        """Return the policy of a view whose calls do not go to the pool."""
+        view = Policy(self.way, types=self.types, names=self.names, items=self.items, batch=self.batch, pin=self.pin)
+        view.execute = execute
+        view.children = self.children
+        return view
+
+    def handed_out(self, value: Any, proxy: "ObjectProxy", by_name: bool = False) -> Any:
+        """Return a value as this proxy hands it out. In any thread."""
+        if value is proxy._obj:
+            return proxy
+        if by_name or (self.types and isinstance(value, self.types)):
+            return proxy._tpool_child(value)
+        if self.items and type(value) in (list, tuple):
+            return type(value)([self.handed_out(item, proxy) for item in value])
+        return value
+
+
+def check_types(autowrap: Types) -> tuple[type | UnionType, ...]:
+    """Return the types of a type or of any collection of types."""
+    types = (autowrap,) if isinstance(autowrap, (type, UnionType)) else autowrap
+    if isinstance(types, Iterable):
+        types = tuple(types)
+        if all(isinstance(each, (type, UnionType)) for each in types):
+            return types
+    raise TypeError(f"autowrap takes a type or a collection of types, not {autowrap!r}; names go into autowrap_names")
+
+
+def check_names(autowrap_names: Names) -> frozenset[str]:
+    """Return the names of a name or of any collection of names."""
+    if isinstance(autowrap_names, str):
+        return frozenset((autowrap_names,))
+    if isinstance(autowrap_names, Iterable):
+        names = frozenset(autowrap_names)
+        if all(isinstance(each, str) for each in names):
+            return names
+    raise TypeError(f"autowrap_names takes a collection of strings, not {autowrap_names!r}; types go into autowrap")
