@@ -68,8 +68,8 @@ def test_both_spellings_have_the_same_parameters(name: str) -> None:
         assert ours is theirs
     if inspect.isclass(ours) and ours is not theirs:
         public = {key for key in vars(ours) if not key.startswith("_")}
-        assert public == {key for key in vars(theirs) if not key.startswith("_")}
-        for key in sorted(public):
+        assert public == {key.replace("aclose", "close") for key in vars(theirs) if not key.startswith("_")}
+        for key in sorted(public - {"close"}):
             assert parameters(getattr(ours, key)) == parameters(getattr(theirs, key))
             assert described(getattr(ours, key)) == described(getattr(theirs, key))
     if name != "Options":  # which nobody makes

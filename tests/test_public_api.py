@@ -68,13 +68,13 @@ def test_everything_public_says_what_a_reader_must_know(name: str, thing: object
     assert ".. versionadded:: " in text
     if inspect.isroutine(thing):
         parameters = [key for key in inspect.signature(thing).parameters if key not in {"self", "args", "kwargs"}]
-        assert not parameters or name.endswith("Options.execute") or "Args:" in text
+        assert not parameters or name.endswith(("Options.execute", "Options.iterate")) or "Args:" in text
         assert re.search(PLACES, text), "which threads?"
 
 
 PLACES = re.compile(
     "in any thread|from any thread|in a thread of|in the thread (of|that)|in the hub's thread"
-    "|in (a|one|the) green thread|Pool.execute. holds"
+    "|in (a|one|the) green thread|Pool.(execute|iterate). holds"
 )
 
 
