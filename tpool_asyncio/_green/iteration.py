@@ -35,11 +35,13 @@ class Iteration(StreamHolder, Iterator[T]):
             pass
         stream = self._stream
         loop = _loop()
-        while (bell := stream.wait(loop)) is not None:
+        while not (stream.items or stream.advance()):
+            bell = stream.wait(loop)
+            if bell is None:
+                break
             _wait(bell)
-            if stream.items:
-                return self._popleft()  # type: ignore[no-any-return]
         if stream.items:
+            self._popleft = stream.items.popleft
             return self._popleft()  # type: ignore[no-any-return]
         error = stream.end()
         try:

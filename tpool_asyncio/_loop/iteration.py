@@ -41,11 +41,13 @@ class Iteration(StreamHolder, AsyncIterator[T]):
             pass
         stream = self._stream
         loop = running_loop()
-        while (bell := stream.wait(loop)) is not None:
+        while not (stream.items or stream.advance()):
+            bell = stream.wait(loop)
+            if bell is None:
+                break
             await bell
-            if stream.items:
-                return self._popleft()  # type: ignore[no-any-return]
         if stream.items:
+            self._popleft = stream.items.popleft
             return self._popleft()  # type: ignore[no-any-return]
         error = stream.end()
         try:

@@ -115,7 +115,7 @@ class Options:
 
     def _execute_on(
         self, loop: asyncio.AbstractEventLoop, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> asyncio.Future[T]:
+    ) -> OptionCall[T]:
         """Do what `execute` does, for a loop of this thread that need not run yet."""
         mailbox, submit = entrance(self._pool._core, loop, fn)
         limiter = self._limiter

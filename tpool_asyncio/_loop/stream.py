@@ -1,6 +1,6 @@
 """Items on their way from a blocking source to whoever consumes them in a loop.
 
-The consumer takes items from `items`, a deque to which a call in the pool adds them: the **trip**. There is at most one
+A call in the pool, the **trip**, adds items to a deque, and the consumer takes them from there. There is at most one
 trip at a time, so the source is used by one thread at a time. A trip ends when the source does, or when it has read
 `batch` items, or for so long that its items are worth the way; then its thread is free for others.
 
@@ -11,17 +11,18 @@ How long a trip is
 
 When a source that was fast becomes slow
     Its trip is stuck with items that nobody has been told of. Therefore a consumer that has waited for twice as long as
-    the trip was to take looks for itself, and if there is nothing yet, it sets `_eager`: from there on the trip
-    announces each item. The consumer first sets it and then looks, the trip first adds the item and then looks, so
-    they cannot miss each other.
+    the trip was to take looks for itself, and if there is nothing yet, it sets `_eager`: then the trip announces its
+    next item. The consumer first sets it and then looks, the trip first adds the item and then looks, so they cannot
+    miss each other.
 
 Reading ahead
-    The next trip begins when the consumer waits for something else (the loop then has time to run a callback), and not
-    before: while the consumer itself computes, both would only get into each other's way. Proxies do not read ahead
-    like this, so that nobody uses the object while the consumer does.
+    Each trip has a deque of its own, `_incoming`. When the consumer has come to that one, and the trip is over, the
+    next trip may begin; so one batch is read ahead and no more. It begins when the consumer waits for something else
+    (the loop then has time to run a callback), and not before: while the consumer itself computes, both would only get
+    into each other's way. Proxies do not read ahead like this, so that nobody uses the object while the consumer does.
 
 Who may touch what
-    `items` and `_eager` are changed by atomic operations of either side. `_lock` guards the end: `_stopped`,
+    The deques and `_eager` are changed by atomic operations of either side. `_lock` guards the end: `_stopped`, `_at`,
     `_is_closing`, `_is_closed` and `_when_closed`. The source belongs to the trip, and after the last one to `_close`.
     All else belongs to the thread of the loop that consumes. `stop` may be called in any thread.
 """
@@ -43,6 +44,7 @@ from tpool_asyncio._loop.loop_job import presentable
 from tpool_asyncio._pool.chore import Chore
 
 if TYPE_CHECKING:
+    from tpool_asyncio._loop.call import Call
     from tpool_asyncio._loop.options import Options
     from tpool_asyncio._pool.lane import Lane
     from tpool_asyncio._pool.thread_pool import ThreadPool
@@ -65,6 +67,8 @@ _STRIDE = 128
 
 _END: Any = object()
 
+_AT_REST, _QUEUED, _READING = "at rest", "queued", "reading"
+
 
 class Stream:
     """One iteration over one source."""
@@ -72,6 +76,7 @@ class Stream:
     __slots__ = (
         "__weakref__",
         "_ahead",
+        "_at",
         "_batch",
         "_bells",
         "_context",
@@ -79,11 +84,14 @@ class Stream:
         "_eager",
         "_ended",
         "_error",
+        "_exhausted",
+        "_incoming",
         "_is_closed",
         "_is_closing",
         "_iterator",
         "_keep",
         "_lock",
+        "_looked",
         "_loop",
         "_name",
         "_open",
@@ -113,7 +121,8 @@ class Stream:
         wrap: Callable[[Any], Any] | None = None,
         keep: Any = None,
     ) -> None:
-        self.items: deque[Any] = deque()
+        self.items: deque[Any] = deque()  # those that the consumer has come to
+        self._incoming = self.items
         self._way = way
         self._core: ThreadPool | Lane = way._pool._core
         self._open = open_source  # in the pool; returns an iterator, and what is to be closed whatever the end
@@ -128,23 +137,35 @@ class Stream:
         self._owned: Any = None
         self._lock = allocate_lock()
         self._stopped = False
-        self._ended = False
+        self._ended = False  # whether there will be no further trip
+        self._exhausted = False  # whether the source itself has come to its end, or raised an error
         self._is_closing = False
         self._is_closed = False
+        self._at = _AT_REST  # where the trip is
         self._error: BaseException | None = None
-        self._eager: list[None] = []
+        self._eager: list[None] = []  # not empty when the next item is to be announced
+        self._looked = False  # whether the trip has taken longer than it was to
         self._span = _SHORT
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
-        self._trip: Any = None  # the call, a future of the loop
+        self._trip: Call[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._bells: list[asyncio.Future[None]] = []
         self._when_closed: list[Callable[[BaseException | None], object]] = []
 
     # The consumer, in the thread of its loop
 
+    def advance(self) -> bool:
+        """Go on to the next batch when there are no `items` left; return False if it has none yet."""
+        if not self._incoming:
+            return False
+        self.items = self._incoming
+        if self._ahead and self._trip is None and self._loop is not None:
+            self._loop.call_soon(self._read_ahead)
+        return True
+
     def wait(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None] | None":
-        """Return what to wait for when there are no items; None if there will be no more, see `end`."""
+        """Return what to wait for when there is nothing to go on to; None if there will be no more, see `end`."""
         if self._trip is None:
             if self._ended or self._stopped:
                 return None
@@ -155,11 +176,14 @@ class Stream:
             )
         bell = loop.create_future()
         self._bells.append(bell)
+        if self._looked:
+            self._look()
         return bell
 
     def over(self) -> bool:
         """Return whether nothing will come any more, not even an error."""
-        return (self._ended or self._stopped) and not self.items and self._error is None and self._trip is None
+        ended = (self._ended or self._stopped) and self._trip is None
+        return ended and not (self.items or self._incoming or self._error)
 
     def end(self) -> BaseException | None:
         """Return the error with which the iteration ends, the first time, or None."""
@@ -169,16 +193,24 @@ class Stream:
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._thread = get_ident()
-        self._trip = trip = self._way._execute_on(loop, self._read, (), {})
+        self._looked = False
+        self._eager.clear()
+        if self._incoming:
+            self._incoming = deque()
+        self._at = _QUEUED
+        trip = self._way._execute_on(loop, self._read, (), {})
+        self._trip = trip
         self._timer = loop.call_later(2 * self._span, self._look)
         trip.add_done_callback(self._trip_done)
 
     def _look(self) -> None:
         """See whether the trip is stuck with items."""
         self._timer = None
-        self._eager.append(None)
-        if self.items:
-            self._ring()
+        self._looked = True
+        if self._bells:
+            self._eager.append(None)
+            if self._incoming:
+                self._ring()
 
     def _ring(self) -> None:
         """Wake whoever waits. Harmless if nobody does."""
@@ -187,7 +219,7 @@ class Stream:
             if not bell.done():
                 bell.set_result(None)
 
-    def _trip_done(self, trip: "asyncio.Future[None]") -> None:
+    def _trip_done(self, trip: "Call[None]") -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -195,15 +227,18 @@ class Stream:
         error = asyncio.CancelledError() if trip.cancelled() else trip.exception()
         if error is not None and not self._stopped:
             # The call itself has failed, by a time limit or for want of a thread. The source may still be in use.
-            self._fail(error)
-            self.stop()
+            self._error = error
+            self._ended = True
+            self._stop_reading(trip)
         self._ring()
-        if self._ahead and not self._ended and not self._stopped and self._loop is not None:
+        if self._ahead and self._loop is not None:
             self._loop.call_soon(self._read_ahead)
 
     def _read_ahead(self) -> None:
-        # A consumer that was woken along with this callback has taken what there is, and waits for something else.
-        if self._trip is None and not self._ended and not self._stopped and self._loop is not None:
+        # A consumer that was woken along with this callback has come to the latest items, and waits for something else.
+        if self._ended or self._stopped or self._trip is not None or self.items is not self._incoming:
+            return
+        if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # then the consumer will get it when it asks
                 self._start(self._loop)
 
@@ -216,11 +251,15 @@ class Stream:
     # The trip, in the pool
 
     def _read(self) -> None:
+        with self._lock:
+            self._at = _READING
         try:
             self._fill()
         except BaseException as error:
-            self._fail(error.with_traceback(error.__traceback__ and error.__traceback__.tb_next))
+            self._error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+            self._exhausted = self._ended = True
         with self._lock:
+            self._at = _AT_REST
             over = self._stopped or self._ended
         if over:
             self._close()
@@ -234,16 +273,15 @@ class Stream:
             self._iterator = iterator
         if self._wrap is not None:
             iterator = map(self._wrap, iterator)
-        append = self.items.append
+        append = self._incoming.append
         eager = self._eager
-        eager.clear()
         begun = now = time.monotonic()
         left = batch = self._batch or 1 << 62
         stride = 1
         while not self._stopped:
             item = next(iterator, _END)
             if item is _END:
-                self._ended = True
+                self._exhausted = self._ended = True
                 return
             append(item)
             left -= 1
@@ -267,13 +305,10 @@ class Stream:
             self._span = _SHORT
 
     def _announce(self) -> None:
+        self._eager.clear()
         loop = self._loop
         if loop is not None:
             post(loop, self._ring)
-
-    def _fail(self, error: BaseException) -> None:
-        self._error = error
-        self._ended = True
 
     # The end
 
@@ -284,20 +319,28 @@ class Stream:
         if elsewhere and loop is not None and post(loop, partial(self.stop, closed)):
             return  # the trip is a future of that loop
         with self._lock:
-            first, self._stopped = not self._stopped, True
             is_closed = self._is_closed
             if closed is not None and not is_closed:
                 self._when_closed.append(closed)
         if closed is not None and is_closed:
             closed(None)
+        self._stop_reading(trip)
+        self.items.clear()
+        self._incoming.clear()
+
+    def _stop_reading(self, trip: "Call[None] | None") -> None:
+        with self._lock:
+            first, self._stopped = not self._stopped, True
         if not first:
             return
-        self.items.clear()
-        withdrawn = trip is not None and trip.withdraw()
         if trip is not None:
+            trip.withdraw()
             trip.cancel()
         self._ring()
-        if trip is None or withdrawn:
+        # A trip that has been dropped has no function any more. Otherwise it will find that it is to stop.
+        with self._lock:
+            closes_itself = self._at is _READING or (self._at is _QUEUED and trip is not None and trip.fn is not None)
+        if not closes_itself:
             self._close_in_pool()
 
     def _close_in_pool(self) -> None:
@@ -317,7 +360,7 @@ class Stream:
             if self._is_closing:
                 return
             self._is_closing = True
-            early = self._stopped and not self._ended
+            early = not self._exhausted
         iterator, self._iterator = self._iterator, None
         owned, self._owned = self._owned, None
         error: BaseException | None = None

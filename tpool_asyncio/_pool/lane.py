@@ -173,6 +173,10 @@ class Lane:
         """Return whether this is the worker of the lane."""
         return worker.crew is self._crew
 
+    def has_thread(self) -> bool:
+        """Return whether the thread has been started, or is about to be."""
+        return bool(self._crew.workers or self._crew.queue)
+
     def submit(self, job: "Job") -> None:
         """Queue a job; raise a `RuntimeError` if it can never run."""
         crew = self._crew

@@ -70,9 +70,7 @@ class _ProxyType(type):
         """
         if inspect.iscoroutinefunction(factory) or not callable(factory):
             close_unused(factory)
-            raise TypeError(
-                f"create takes what makes the object, a function or class that blocks, and not {factory!r}"
-            )
+            raise TypeError(f"create takes what makes the object, a function or class that blocks, and not {factory!r}")
         options = {
             "timeout": timeout,
             "queue_timeout": queue_timeout,

@@ -8,7 +8,7 @@ metaclass.
 import inspect
 from collections.abc import Callable
 from functools import partial
-from types import FunctionType, MethodType
+from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any, NoReturn, Self
 
 from tpool_asyncio._pool.job import call_name
@@ -83,6 +83,8 @@ class ObjectProxy:
         policy = self._tpool
         if policy.types and isinstance(value, policy.types):
             return self._tpool_child(value)
+        if type(value) is BuiltinMethodType and policy.simple:  # which saves a call
+            return Method(policy.execute, Run(self, value))
         if callable(value):
             return self._tpool_method(value, name)
         return policy.handed_out(value, self, name in policy.names)
@@ -90,12 +92,15 @@ class ObjectProxy:
     def _tpool_method(self, value: Any, name: str) -> Any:
         """Return what calls a method in the pool, unless a call of it cannot block."""
         policy = self._tpool
-        if isinstance(value, type) and issubclass(value, BaseException):
-            return value  # so that it can be caught
-        if type(value) in _PYTHON_FUNCTIONS:
+        kind = type(value)
+        if kind is MethodType or kind is FunctionType:
             code = getattr(value, "__code__", None)
             if code is not None and code.co_flags & inspect.CO_COROUTINE:
                 return value  # it waits by itself
+            if policy.simple:
+                return Method(policy.execute, Run(self, value))
+        elif issubclass(kind, type) and issubclass(value, BaseException):
+            return value  # so that it can be caught
         by_name = name in policy.names or (name == "__call__" and "_call_" in policy.names)
         pin = policy.pin
         if pin is not None and name == "close" and pin.root == id(self._obj):
@@ -124,7 +129,7 @@ class ObjectProxy:
         if _is_own(self, name):
             object.__setattr__(self, name, value)
         else:
-            setattr(self._obj, name, bare(value))
+            setattr(self._obj, name, value)
 
     def __delattr__(self, name: str) -> None:
         if _is_own(self, name):
@@ -206,8 +211,6 @@ class ObjectProxy:
 
 
 _OWN = frozenset(name for name in ObjectProxy.__slots__ if name != "__weakref__")
-
-_PYTHON_FUNCTIONS = (FunctionType, MethodType)
 
 
 def _is_own(proxy: ObjectProxy, name: str) -> bool:

@@ -48,5 +48,6 @@ class Anchor:
 
     def __del__(self) -> None:
         lane = self._pin.lane
-        with suppress(RuntimeError):  # if the thread is gone, it is dropped here
-            lane.submit(Chore(lane.home, self._box.clear))
+        if lane.has_thread():
+            with suppress(RuntimeError):  # if the thread is gone, it is dropped here
+                lane.submit(Chore(lane.home, self._box.clear))

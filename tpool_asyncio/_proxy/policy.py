@@ -17,7 +17,7 @@ Names: TypeAlias = "str | Iterable[str]"
 class Policy:
     """Shared by a proxy and all that it hands out. Nothing of it changes once it has been made."""
 
-    __slots__ = ("batch", "children", "execute", "items", "names", "pin", "plain", "types", "way")
+    __slots__ = ("batch", "children", "execute", "items", "names", "pin", "plain", "simple", "types", "way")
 
     execute: Callable[..., Any]
     """Makes a call: in the pool, in the pinned thread, or in place."""
@@ -29,6 +29,9 @@ class Policy:
 
     plain: bool
     """Whether nothing is wrapped by its type."""
+
+    simple: bool
+    """Whether the name of a method makes no difference."""
 
     children: "Policy"
     """The policy of what is handed out; the same one but for a view made by ``nonblocking``."""
@@ -51,6 +54,7 @@ class Policy:
         self.batch = batch
         self.pin = pin
         self.plain = not types and not items
+        self.simple = not names and pin is None
         self.children = self
 
     def in_place(self, execute: Callable[..., Any]) -> "Policy":
