@@ -80,7 +80,7 @@ class Proxy(ColourlessProxy):
     @classmethod
     def _tpool_created(cls, proxy: ColourlessProxy) -> ColourlessProxy:
         maker = object.__getattribute__(proxy, "_tpool_maker")
-        proxy._tpool.execute(maker.make, proxy)
+        proxy._tpool.execute(maker, proxy)
         return proxy
 
     @staticmethod

@@ -89,7 +89,7 @@ def stream_of(way: "Options", source: Any, args: tuple[Any, ...], kwargs: dict[s
     pin = None
     if isinstance(source, Method):
         policy = source.__self__._tpool
-        way, pin, wrap = policy.way._stream_options(), policy.pin, source.__self__._tpool_handed_out()
+        way, pin, wrap = policy.way._stream_options(), policy.pin, source.__self__._tpool_wrap()
         source = source.__wrapped__
     elif issubclass(type(source), ObjectProxy) and not args and not kwargs:
         return proxy_stream(source, ahead=True, batch=batch)
@@ -117,7 +117,7 @@ def proxy_stream(proxy: ObjectProxy, *, ahead: bool = False, batch: int | None =
         policy.pin,
         batch=policy.batch if batch is None else batch,
         ahead=ahead,
-        wrap=proxy._tpool_handed_out(),
+        wrap=proxy._tpool_wrap(),
         keep=obj,
     )
 

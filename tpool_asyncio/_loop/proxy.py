@@ -104,9 +104,10 @@ class Proxy(ColourlessProxy):
         """Make the object of a proxy that `create` has returned; otherwise do nothing. Return the proxy."""
         if not self._tpool_is_made():
             maker = object.__getattribute__(self, "_tpool_maker")
-            if maker.call is None or maker.call.done():
-                maker.call = self._tpool.execute(maker.make, self)
-            yield from asyncio.shield(maker.call).__await__()
+            call = maker.call
+            if call is None or call.done() or call.get_loop() is not running_loop():
+                call = maker.call = self._tpool.execute(maker, self)
+            yield from asyncio.shield(call).__await__()
         return self
 
     async def __aenter__(self) -> Any:

@@ -97,6 +97,7 @@ class Stream:
         "_open",
         "_owned",
         "_pin",
+        "_reader",
         "_span",
         "_stopped",
         "_thread",
@@ -118,7 +119,7 @@ class Stream:
         batch: int | None,
         ahead: bool,
         pin: "Pin | None" = None,
-        wrap: Callable[[Any], Any] | None = None,
+        wrap: Callable[[Iterator[Any]], Iterator[Any]] | None = None,
         keep: Any = None,
     ) -> None:
         self.items: deque[Any] = deque()  # those that the consumer has come to
@@ -131,9 +132,10 @@ class Stream:
         self._batch = batch
         self._ahead = ahead
         self._pin = pin  # holds the thread, for as long as the source may need it
-        self._wrap = wrap  # for each item, in the pool
+        self._wrap = wrap  # what the items go through, in the pool
         self._keep = keep  # is never closed, although it may be its own iterator
         self._iterator: Iterator[Any] | None = None
+        self._reader: Iterator[Any] | None = None
         self._owned: Any = None
         self._lock = allocate_lock()
         self._stopped = False
@@ -265,21 +267,19 @@ class Stream:
             self._close()
 
     def _fill(self) -> None:
-        iterator = self._iterator
-        if iterator is None:
+        if self._reader is None:
             if self._stopped:
                 return
-            iterator, self._owned = self._open()
-            self._iterator = iterator
-        if self._wrap is not None:
-            iterator = map(self._wrap, iterator)
+            self._iterator, self._owned = self._open()
+            self._reader = self._iterator if self._wrap is None else self._wrap(self._iterator)
+        reader = self._reader
         append = self._incoming.append
         eager = self._eager
         begun = now = time.monotonic()
         left = batch = self._batch or 1 << 62
         stride = 1
         while not self._stopped:
-            item = next(iterator, _END)
+            item = next(reader, _END)
             if item is _END:
                 self._exhausted = self._ended = True
                 return
@@ -292,7 +292,7 @@ class Stream:
                 break
             if now - before < self._span / 8:
                 stride = min(2 * stride, _STRIDE)
-            for item in islice(iterator, min(stride, left)):
+            for item in islice(reader, min(stride, left)):
                 append(item)
                 if eager:
                     self._announce()
@@ -371,7 +371,7 @@ class Stream:
                 _close(owned)
         except BaseException as failure:
             error = failure
-        self._keep = self._wrap = None
+        self._keep = self._wrap = self._reader = None
         del iterator, owned  # here, not in the thread of the loop
         self._pin = None  # the thread is free, if it was for this alone
         with self._lock:

@@ -1,10 +1,14 @@
 """The proxy of both spellings, but for how a call is made: how it is constructed, and how its object may be."""
 
 import inspect
+from _thread import allocate_lock
 from collections.abc import Callable
 from contextvars import Context
+from functools import partial
+from types import CoroutineType, FunctionType, MethodType
 from typing import Any, TypeVar
 
+from tpool_asyncio._pool.job import Wrapper
 from tpool_asyncio._pool.refusal import close_unused, not_callable_error
 from tpool_asyncio._pool.size import check_batch
 from tpool_asyncio._proxy.data_model import DataModel
@@ -68,7 +72,7 @@ class _ProxyType(type):
 
         .. versionadded:: 0.1.0
         """
-        if inspect.iscoroutinefunction(factory) or not callable(factory):
+        if _is_coroutine_function(factory) or not callable(factory):
             close_unused(factory)
             raise TypeError(f"create takes what makes the object, a function or class that blocks, and not {factory!r}")
         options = {
@@ -80,7 +84,7 @@ class _ProxyType(type):
             "name": name,
         }
         policy = _new_policy(cls, autowrap, autowrap_names, autowrap_items, pin, None, pool, batch, options)
-        proxy = cls.__new__(cls)
+        proxy = object.__new__(cls)
         object.__setattr__(proxy, "_tpool", policy)
         object.__setattr__(proxy, "_tpool_items", None)
         object.__setattr__(proxy, "_tpool_maker", _Maker(factory, args, pin))
@@ -162,24 +166,33 @@ def _new_policy(
     return Policy(way, types=types, names=names, items=autowrap_items, batch=batch, pin=held)
 
 
-class _Maker:
+class _Maker(Wrapper):
     """Makes the object of a proxy, in the pool."""
 
     def __init__(self, factory: Callable[..., Any], args: tuple[Any, ...], pins: bool) -> None:
-        self.factory = factory
+        self.func = factory
         self.args = args
         self.pins = pins
         self.call: Any = None
+        self._lock = allocate_lock()  # two loops may each ask for the object at once
 
-    def make(self, proxy: ColourlessProxy) -> None:
+    def __call__(self, proxy: ColourlessProxy) -> None:
         """Call the factory, and give the proxy its object."""
-        obj = bare(self.factory(*self.args))
-        _check_object(obj)
-        policy = proxy._tpool
-        if self.pins and policy.pin is not None:
-            policy.pin.root = id(obj)
-        proxy._tpool_set_up(obj, policy)
-        self.args = ()
+        with self._lock:
+            if proxy._tpool_is_made():
+                return
+            obj = bare(self.func(*self.args))
+            _check_object(obj)
+            policy = proxy._tpool
+            if self.pins and policy.pin is not None:
+                policy.pin.root = id(obj)
+            proxy._tpool_set_up(obj, policy)
+            self.func = _made
+            self.args = ()
+
+
+def _made() -> None:
+    """Stand for a factory that is done with, and let go of."""
 
 
 def in_place(kind: type[ColourlessProxy], proxy: P) -> P:
@@ -222,6 +235,11 @@ def _check_object(obj: object) -> None:
     """Raise a `TypeError` if a proxy of this object would be of no use."""
     if obj is None:
         raise TypeError("Proxy takes an object whose methods are to run in the pool, not None; what was to make it?")
-    if inspect.iscoroutinefunction(obj) or inspect.iscoroutine(obj):
+    if _is_coroutine_function(obj) or type(obj) is CoroutineType:
         close_unused(obj)
         raise TypeError(f"Proxy takes an object that blocks, not {obj!r}, which can be awaited as it is")
+
+
+def _is_coroutine_function(thing: object) -> bool:
+    """Return whether this is one, without asking objects for attributes: they may answer whatever they like."""
+    return issubclass(type(thing), (FunctionType, MethodType, partial)) and inspect.iscoroutinefunction(thing)

@@ -1,7 +1,7 @@
 """A method of a proxied object, on its two sides: what the user calls, and what runs in the pool."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tpool_asyncio._pool.job import Wrapper
 
@@ -73,6 +73,17 @@ class Method(partial[Any]):
 
     def __subclasscheck__(self, subclass: type) -> bool:
         return issubclass(subclass, self.__wrapped__)
+
+    # It is copied as functions are, and pickled as little as a proxy.
+
+    def __copy__(self) -> "Method":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any], /) -> "Method":
+        return self
+
+    def __reduce_ex__(self, protocol: Any, /) -> NoReturn:
+        raise TypeError(f"a method of a proxy cannot be pickled; pickle that of its object: {self.__wrapped__!r}")
 
     def __repr__(self) -> str:
         return f"<{self.__wrapped__!r}, which runs in a pool>"

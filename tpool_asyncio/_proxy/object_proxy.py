@@ -6,7 +6,7 @@ metaclass.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any, NoReturn, Self
@@ -57,18 +57,18 @@ class ObjectProxy:
     def _tpool_twin(self) -> Self:
         """Return an empty proxy of the same class, with the attributes that a subclass has given this one."""
         kind = type(self)
-        twin = kind.__new__(kind)
+        twin = object.__new__(kind)  # as a subclass may want arguments
         if kind.__dictoffset__:
             object.__getattribute__(twin, "__dict__").update(object.__getattribute__(self, "__dict__"))
         return twin
 
-    def _tpool_handed_out(self) -> Callable[[Any], Any] | None:
-        """Return what is to be done with what the object gives, None if nothing."""
+    def _tpool_wrap(self) -> Callable[[Iterator[Any]], Iterator[Any]] | None:
+        """Return what the items of an iteration go through, None if they are handed out as they are."""
         if self._tpool.plain:
             return None
         twin = self._tpool_twin()  # so that nothing that this proxy holds leads back to it
         twin._tpool_set_up(self._obj, self._tpool)
-        return partial(self._tpool.handed_out, proxy=twin)
+        return partial(self._tpool.items_handed_out, proxy=twin)
 
     def _tpool_forget_items(self) -> None:
         """Drop what has been read ahead, since the object is about to be used otherwise. In any thread."""
@@ -82,8 +82,8 @@ class ObjectProxy:
         value = getattr(self._obj, name)
         policy = self._tpool
         if policy.types and isinstance(value, policy.types):
-            return self._tpool_child(value)
-        if type(value) is BuiltinMethodType and policy.simple:  # which saves a call
+            return self if value is self._obj else self._tpool_child(value)
+        if type(value) is BuiltinMethodType and name not in policy.special:  # saves a call
             return Method(policy.execute, Run(self, value))
         if callable(value):
             return self._tpool_method(value, name)
@@ -95,13 +95,13 @@ class ObjectProxy:
         kind = type(value)
         if kind is MethodType or kind is FunctionType:
             code = getattr(value, "__code__", None)
-            if code is not None and code.co_flags & inspect.CO_COROUTINE:
-                return value  # it waits by itself
-            if policy.simple:
+            if code is not None and code.co_flags & _WAITS_BY_ITSELF:
+                return value
+            if name not in policy.special:
                 return Method(policy.execute, Run(self, value))
         elif issubclass(kind, type) and issubclass(value, BaseException):
             return value  # so that it can be caught
-        by_name = name in policy.names or (name == "__call__" and "_call_" in policy.names)
+        by_name = name in policy.names
         pin = policy.pin
         if pin is not None and name == "close" and pin.root == id(self._obj):
             if pin.released:
@@ -122,7 +122,7 @@ class ObjectProxy:
                 f"this {type(self).__name__} has no object; a subclass has to call super().__init__(obj, ...)"
             ) from None
         raise RuntimeError(
-            f"what {call_name(maker.factory)} returns has not been made yet; await the proxy, or use it in async with"
+            f"what {call_name(maker.func)} returns has not been made yet; await the proxy, or use it in async with"
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -211,6 +211,8 @@ class ObjectProxy:
 
 
 _OWN = frozenset(name for name in ObjectProxy.__slots__ if name != "__weakref__")
+
+_WAITS_BY_ITSELF = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 def _is_own(proxy: ObjectProxy, name: str) -> bool:

@@ -1,6 +1,6 @@
 """What a family of proxies has in common: where its calls run, and what of their results is wrapped again."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,7 +17,19 @@ Names: TypeAlias = "str | Iterable[str]"
 class Policy:
     """Shared by a proxy and all that it hands out. Nothing of it changes once it has been made."""
 
-    __slots__ = ("batch", "children", "execute", "items", "names", "pin", "plain", "simple", "types", "way")
+    __slots__ = (
+        "_by_class",
+        "batch",
+        "children",
+        "execute",
+        "items",
+        "names",
+        "pin",
+        "plain",
+        "special",
+        "types",
+        "way",
+    )
 
     execute: Callable[..., Any]
     """Makes a call: in the pool, in the pinned thread, or in place."""
@@ -30,8 +42,8 @@ class Policy:
     plain: bool
     """Whether nothing is wrapped by its type."""
 
-    simple: bool
-    """Whether the name of a method makes no difference."""
+    special: frozenset[str]
+    """The names of methods whose name makes a difference."""
 
     children: "Policy"
     """The policy of what is handed out; the same one but for a view made by ``nonblocking``."""
@@ -54,7 +66,8 @@ class Policy:
         self.batch = batch
         self.pin = pin
         self.plain = not types and not items
-        self.simple = not names and pin is None
+        self.special = names if pin is None else names | {"close"}
+        self._by_class = all(type(each) is type for each in types)  # not by each instance, as protocols may
         self.children = self
 
     def in_place(self, execute: Callable[..., Any]) -> "Policy":
@@ -74,6 +87,20 @@ class Policy:
             return type(value)([self.handed_out(item, proxy) for item in value])
         return value
 
+    def items_handed_out(self, items: Iterator[Any], proxy: "ObjectProxy") -> Iterator[Any]:
+        """Return items as this proxy hands them out. In the pool."""
+        own_kind = type(proxy._obj)
+        plain_kind = None  # the type of the last one that was not wrapped, as most of them will be
+        for item in items:
+            kind = type(item)
+            if kind is plain_kind:
+                yield item
+                continue
+            handed_out = self.handed_out(item, proxy)
+            if handed_out is item and kind is not own_kind and self._by_class:
+                plain_kind = kind
+            yield handed_out
+
 
 def check_types(autowrap: Types) -> tuple[type | UnionType, ...]:
     """Return the types of a type or of any collection of types."""
@@ -88,9 +115,9 @@ def check_types(autowrap: Types) -> tuple[type | UnionType, ...]:
 def check_names(autowrap_names: Names) -> frozenset[str]:
     """Return the names of a name or of any collection of names."""
     if isinstance(autowrap_names, str):
-        return frozenset((autowrap_names,))
+        return check_names((autowrap_names,))
     if isinstance(autowrap_names, Iterable):
         names = frozenset(autowrap_names)
         if all(isinstance(each, str) for each in names):
-            return names
+            return names | {"__call__"} if "_call_" in names else names  # which is Eventlet's name for it
     raise TypeError(f"autowrap_names takes a collection of strings, not {autowrap_names!r}; types go into autowrap")
