@@ -1,12 +1,17 @@
 """What it costs to use a database, a file or any object through a proxy, and which of the targets that meets.
 
-``python benchmarks/proxy.py [--only TABLE ...] [--rows N] [--queries N] [--lines-mb N] [--rounds N] [--json PATH]``
+``python benchmarks/proxy.py [--only TABLE ...] [--rows N] [--queries N] [--lines-mb N] [--rounds N]
+[--one-processor] [--json PATH]``
 
 - rows: a table of SQLite is read to the last row, through ``tpool.Proxy``, ``tpool.iterate`` and aiosqlite.
 - queries: queries for one row each, one after another and in 100 tasks with 4 connections, in several spellings. Those
   that take the same number of trips to another thread are held against each other.
 - lines: a file of text is read line by line, through ``tpool.iterate``, ``tpool.Proxy`` and aiofiles.
 - method: a method that does next to nothing, called through a proxy and with ``execute``.
+
+With ``--one-processor``, which only Linux knows, all processes keep to the same one. Otherwise where a thread wakes up
+decides over most of what a trip costs, and the system decides that differently from one moment to the next. The table
+``method`` is always measured so.
 
 Everybody reads the same table and the same file, to the end, and checks what was read. They are in a temporary folder,
 which is removed in the end. ``--lines-mb 1000`` takes ten to twenty minutes for each round, almost all of it aiofiles'.
@@ -25,6 +30,7 @@ from side_by_side import show_round
 from tpool_asyncio._bench import proxy_lines, proxy_method, proxy_queries, proxy_rows, table
 from tpool_asyncio._bench.child_process import PATIENCE
 from tpool_asyncio._bench.figures import Figures
+from tpool_asyncio._bench.one_processor import keep_to_one_processor
 from tpool_asyncio._bench.proxy_material import LINE_BYTES, make_table, make_text
 from tpool_asyncio._bench.rounds import measure
 from tpool_asyncio._bench.subject import Subject
@@ -109,8 +115,13 @@ def main() -> None:
     parser.add_argument("--lines-mb", type=float, default=10, metavar="N", help="megabytes of text (default: 10)")
     said = ", ".join(f"{number} for {name}" for name, number in ROUNDS.items())
     parser.add_argument("--rounds", type=int, metavar="N", help=f"samples of each contestant (default: {said})")
+    parser.add_argument("--one-processor", action="store_true", help="keep everything to one processor")
     add_json_option(parser, "proxy")
     arguments = parser.parse_args()
+    if arguments.one_processor:
+        if not keep_to_one_processor():
+            parser.error("this system has no way to keep a process to one processor")
+        print("All processes keep to one processor.\n")
     rows, queries = max(1, arguments.rows), max(1, arguments.queries)
 
     tables: dict[str, Callable[[Path], Table]] = {
@@ -123,7 +134,7 @@ def main() -> None:
     for name in ROUNDS:
         if name in arguments.only:
             rounds = ROUNDS[name] if arguments.rounds is None else max(1, arguments.rounds)
-            results[name] = run(tables[name], rounds)
+            results[name] = {**run(tables[name], rounds), "one_processor": arguments.one_processor or name == "method"}
     write(Path(arguments.json), results)
 
 

@@ -17,6 +17,7 @@ from tests.child import output_of, run_child
 from tests.test_bench import BENCHMARKS, figures_of
 from tpool_asyncio._bench import proxy_lines, proxy_method, proxy_queries, proxy_rows, rounds
 from tpool_asyncio._bench.child_process import BenchError, ChildProcess, MissingError, environment
+from tpool_asyncio._bench.one_processor import keep_to_one_processor
 from tpool_asyncio._bench.proxy_lines import LINES
 from tpool_asyncio._bench.proxy_material import LINE_BYTES, check, make_table, make_text, text_path
 from tpool_asyncio._bench.proxy_method import METHOD
@@ -205,6 +206,28 @@ class TestRounds:
         assert [verdict.measured is None for verdict in proxy_rows.verdicts(figures, subject)] == [True, False] * 3
 
 
+class TestOneProcessor:
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can do it")
+    def test_threads_and_processes_keep_to_it(self) -> None:
+        program = """
+            import os, subprocess, sys, threading
+            from tpool_asyncio._bench.one_processor import keep_to_one_processor
+
+            assert keep_to_one_processor()
+            said = []
+            thread = threading.Thread(target=lambda: said.append(len(os.sched_getaffinity(0))))
+            thread.start()
+            thread.join()
+            child = "import os; print(len(os.sched_getaffinity(0)))"
+            print(said, subprocess.run([sys.executable, "-c", child], capture_output=True, text=True).stdout)
+        """
+        assert output_of(program).split() == ["[1]", "1"]
+
+    def test_says_where_it_cannot(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "platform", "win32")
+        assert not keep_to_one_processor()
+
+
 class TestTargets:
     def test_rows(self) -> None:
         figures = figures_of(
@@ -311,9 +334,16 @@ class TestScript:
         if all(map(find_spec, ("aiosqlite", "aiofiles"))):
             assert "not measured" not in output
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can do it")
+    def test_on_one_processor(self, script: Callable[..., tuple[str, dict[str, Any]]]) -> None:
+        output, results = script("--only", "rows", "--one-processor")
+        assert "All processes keep to one processor." in output
+        assert results["rows"]["one_processor"]
+
     @pytest.mark.usefixtures("without_peers")
     def test_without_peers(self, script: Callable[..., tuple[str, dict[str, Any]]]) -> None:
         output, results = script("--only", "lines", "rows")
+        assert "one processor" not in output
         assert "aiofiles, async for is left out: no aiofiles here" in output
         assert list(results) == ["rows", "lines"]
         assert results["lines"]["missing"] == {"aiofiles": "no aiofiles here"}

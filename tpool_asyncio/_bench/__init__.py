@@ -8,7 +8,8 @@ lets all of them take turns. `figures` has the medians and ratios, `table` and `
 are `self_timed`; `worlds` are the packages with green threads, and `crowds` is what great numbers of those cost.
 
 `proxy_rows`, `proxy_queries`, `proxy_lines` and `proxy_method` are subjects, too, about objects whose calls are made in
-the pool. `proxy_connections` are the ways to a database, `proxy_material` is what there is to read.
+the pool. `proxy_connections` are the ways to a database, `proxy_material` is what there is to read. `one_processor`
+makes small differences visible.
 
 No module here imports `tpool_asyncio.tpool` before the contestant of that name is opened. The package itself is loaded
 in every child process, since these modules are part of it; it starts no thread and changes nothing before its first

@@ -7,12 +7,9 @@ but workloads: a spelling has all of them in one process, in turn, and a differe
 object counts its calls, and the last answer of a sample must be their number. The first call of each sample is not
 timed: with it a pinned proxy starts its thread.
 
-Whether a woken thread runs on this processor or on another one changes from one moment to the next, and can make some
-tens of microseconds. So the process keeps to one processor, where the system lets it: what a call costs is less there
-than elsewhere, but what a proxy adds to it can be seen.
+The process keeps to one processor, for the reason that `one_processor` gives.
 """
 
-import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +19,7 @@ from typing import Any
 from tpool_asyncio._bench.answers import Clock
 from tpool_asyncio._bench.contestants import THREADS
 from tpool_asyncio._bench.figures import Figures
+from tpool_asyncio._bench.one_processor import keep_to_one_processor
 from tpool_asyncio._bench.proxy_material import check
 from tpool_asyncio._bench.self_timed import Measure, SelfTimed, on_a_loop, serve
 from tpool_asyncio._bench.subject import Subject
@@ -103,16 +101,11 @@ def _in_a_green_thread(tpool: Any, workload: Workload, reps: int) -> dict[str, f
     return taken
 
 
-def _keep_to_one_processor() -> None:
-    if sys.platform == "linux":
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-
-
 @contextmanager
 def _async() -> Iterator[Measure]:
     from tpool_asyncio import tpool
 
-    _keep_to_one_processor()
+    keep_to_one_processor()
     tpool.set_num_threads(THREADS)
     with on_a_loop(partial(_in_async_code, tpool)) as measure:
         yield measure
@@ -122,7 +115,7 @@ def _async() -> Iterator[Measure]:
 def _green() -> Iterator[Measure]:
     from tpool_asyncio import green
 
-    _keep_to_one_processor()
+    keep_to_one_processor()
     green.tpool.set_num_threads(THREADS)
     with on_a_loop(lambda workload, reps: green.run(_in_a_green_thread, green.tpool, workload, reps)) as measure:
         yield measure

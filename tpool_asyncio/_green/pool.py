@@ -258,8 +258,8 @@ class Pool:
 
         Raises:
             StillRunningError: The time is over. The error names each call that still runs, with its stack. The
-                threads are detached: the pool neither counts them nor waits for them any more, and outcomes still
-                arrive.
+                threads are detached, but for pinned ones: the pool neither counts them nor waits for them any more, and
+                outcomes still arrive.
             RuntimeError: This is plain async code, which awaits `tpool_asyncio.tpool.killall`.
             TypeError: ``timeout`` is no number.
             ValueError: ``timeout`` is negative.

@@ -230,8 +230,8 @@ class Pool:
 
         Raises:
             StillRunningError: The time is over. The error names each call that still runs, with its stack. The
-                threads are detached: the pool neither counts them nor waits for them any more, and outcomes still
-                arrive.
+                threads are detached, but for pinned ones: the pool neither counts them nor waits for them any more, and
+                outcomes still arrive.
             TypeError: ``timeout`` is no number.
             ValueError: ``timeout`` is negative.
 
@@ -264,7 +264,7 @@ class Pool:
         if calls or waiting_calls:
             raise StillRunningError(
                 f"{len(calls)} call(s) of pool {core.name!r} still run after {timeout} s, and {waiting_calls} wait for"
-                " them; their threads have been detached from it",
+                " them; their threads have been detached from it, but for pinned ones",
                 calls,
             )
 

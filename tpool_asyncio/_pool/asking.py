@@ -1,10 +1,14 @@
 """Which workers wait for the code that runs here and now: the chain of calls that wait, one for another."""
 
 from contextvars import Context, ContextVar
+from typing import TYPE_CHECKING
 
 from tpool_asyncio._pool.worker import Worker, current_worker
 
-__all__ = ["Asker", "asking_workers", "waiting_workers"]
+if TYPE_CHECKING:
+    from tpool_asyncio._pool.crew import Crew
+
+__all__ = ["Asker", "asking_workers", "is_waited_for_by", "waiting_workers"]
 
 
 class Asker:
@@ -30,6 +34,12 @@ _asking: ContextVar[tuple[Asker, ...]] = ContextVar("tpool_asyncio._asking", def
 def waiting_workers() -> list[Worker]:
     """Return the workers that wait, one for another, for what runs here and now."""
     return [worker for asker in _asking.get() if (worker := asker.worker) is not None]
+
+
+def is_waited_for_by(crew: "Crew") -> bool:
+    """Return whether a worker of a crew waits for what runs here and now."""
+    askers = _asking.get()
+    return bool(askers) and any((worker := asker.worker) is not None and worker.crew is crew for asker in askers)
 
 
 def asking_workers() -> list[Worker]:

@@ -18,21 +18,28 @@ Why a job is queued under the lock of the pool
     thread ends. (3) The first thread queues its job, for which the crew would start a second thread. With (1) and (3)
     under the lock under which (2) happens, the job comes before the end of the thread, or is refused.
 
+What is dropped in the thread of a lane
+    Objects that are bound to a thread may have to be destroyed there, and some are dropped after every call. To wake
+    the thread for each would cost as much as a call. So (1) the object goes to the **trash**; (2) unless the worker is
+    `dozing`, a chore wakes it. A worker that dozes empties the trash whenever it goes idle, and once more when nothing
+    has happened for `_DOZE` seconds: (3) it stops dozing, (4) it empties the trash, and then it sleeps until it is
+    woken. Who comes to (1) after (4) finds at (2) that it does not doze.
+
 Where the garbage collector may strike
     It releases lanes, and that at any point, also in a thread that holds the lock and is in the middle of a method of
     `Lanes`. So each step there is a single operation that leaves everything whole, and none walks a list that a
     release may change.
 """
 
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tpool_asyncio._pool.asking import waiting_workers
+from tpool_asyncio._pool.asking import is_waited_for_by
 from tpool_asyncio._pool.chore import Chore
 from tpool_asyncio._pool.crew import HARD_CAP, Crew
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Collection
 
     from tpool_asyncio._pool.job import Job
@@ -43,19 +50,48 @@ __all__ = ["Lane", "Lanes"]
 
 _ABSENT: Any = object()
 
+_DOZE = 0.02
+"""Seconds within which an object is destroyed that was dropped while its thread had just been at work."""
+
+_TOO_MUCH = 100
+"""Objects in the trash that are worth a chore although the worker dozes, as it may be too busy to rest."""
+
 
 class _LaneCrew(Crew):
     """The one worker of a lane, and its queue."""
 
-    __slots__ = ("lost",)
+    __slots__ = ("dozing", "lost", "trash")
 
     def __init__(self, pool: "ThreadPool") -> None:
         super().__init__(pool, 1)
         self.idle_timeout = -1
+        self.trash: deque[list[Any]] = deque()  # boxes with one object each
+        self.dozing = False
         self.lost = False  # whether the thread is one of the process that this one was forked from
 
     def _active(self) -> int:
         return len(self.workers) - self.excused
+
+    def rest(self, worker: "Worker") -> bool | None:
+        self.empty_trash()
+        if self.dozing:
+            self.idle_timeout = _DOZE
+            woken = super().rest(worker)
+            self.idle_timeout = -1
+            if woken is not None:
+                return woken
+            self.dozing = False
+            self.empty_trash()
+        return super().rest(worker)
+
+    def leave(self, worker: "Worker") -> None:
+        self.empty_trash()
+        super().leave(worker)
+
+    def empty_trash(self) -> None:
+        """Drop what is in the trash. In the thread of the worker."""
+        while self.trash:
+            self.trash.popleft().clear()
 
     def has_work_left(self, spared: "Collection[Worker]") -> bool:
         # While its worker waits nobody else runs what is queued, so to wait for that would never end.
@@ -152,22 +188,19 @@ class Lane:
     Any thread may call any method.
     """
 
-    __slots__ = ("_crew", "_released", "home")
+    __slots__ = ("_crew", "_released", "home", "local")
 
     size = 1
 
     def __init__(self, home: "ThreadPool") -> None:
         self.home = home
+        self.local = home.local
         self._crew = home.lanes.take()
         self._released = False
 
     @property
     def name(self) -> str:
         return self.home.name
-
-    @property
-    def local(self) -> "threading.local":
-        return self.home.local
 
     def serves(self, worker: "Worker") -> bool:
         """Return whether this is the worker of the lane."""
@@ -181,7 +214,7 @@ class Lane:
         """Queue a job; raise a `RuntimeError` if it can never run."""
         crew = self._crew
         # For a chore nobody waits, so it may come when the worker has done waiting.
-        circular = not isinstance(job, Chore) and any(worker.crew is crew for worker in waiting_workers())
+        circular = is_waited_for_by(crew) and not isinstance(job, Chore)
         with self.home.lock:
             admitted = not (self._released or crew.lost or circular)
             if admitted:
@@ -205,6 +238,17 @@ class Lane:
             f"{job.name} is pinned to a thread that waits for this very code, so the call would wait for itself;"
             " make it before or after the call that runs there"
         )
+
+    def discard(self, box: list[Any]) -> None:
+        """Have what is in a box dropped in the thread of the lane, within a short time."""
+        crew = self._crew
+        crew.trash.append(box)
+        if not crew.dozing or len(crew.trash) % _TOO_MUCH == 0:
+            crew.dozing = True
+            try:
+                self.submit(Chore(self.home, crew.empty_trash))
+            except RuntimeError:  # there is no such thread any more
+                crew.dozing = False
 
     def dropped(self) -> None:
         """Do what `ThreadPool.dropped` does."""

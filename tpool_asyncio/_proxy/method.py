@@ -29,9 +29,12 @@ class Run(Wrapper):
             proxy._tpool_forget_items()  # the function may move the object to another place
         value = self.func(*args, **kwargs)
         policy = proxy._tpool
-        if policy.plain and not self._by_name:  # saves a call
-            return proxy if value is proxy._obj else value
-        return policy.handed_out(value, proxy, self._by_name)
+        if policy.items or self._by_name:
+            return policy.handed_out(value, proxy, self._by_name)
+        # The same without the call.
+        if value is proxy._obj:
+            return proxy
+        return proxy._tpool_child(value) if policy.types and isinstance(value, policy.types) else value
 
 
 class ClosingRun(Run):

@@ -5,10 +5,8 @@ lane. An `Anchor` is held by one proxy: when that goes, it has the object itself
 used by one thread only may well want to be destroyed there.
 """
 
-from contextlib import suppress
 from typing import Any
 
-from tpool_asyncio._pool.chore import Chore
 from tpool_asyncio._pool.lane import Lane
 from tpool_asyncio._pool.thread_pool import ThreadPool
 
@@ -49,5 +47,4 @@ class Anchor:
     def __del__(self) -> None:
         lane = self._pin.lane
         if lane.has_thread():
-            with suppress(RuntimeError):  # if the thread is gone, it is dropped here
-                lane.submit(Chore(lane.home, self._box.clear))
+            lane.discard(self._box)
