@@ -35,7 +35,7 @@ class Iteration(StreamHolder, Iterator[T]):
             pass
         stream = self._stream
         loop = _loop()
-        while not (stream.items or stream.advance()):
+        while not (stream.items or stream.advance(loop)):
             bell = stream.wait(loop)
             if bell is None:
                 break

@@ -1,7 +1,7 @@
 """Proxies in synchronous code: of their methods' calls, only the calling green thread waits."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -9,11 +9,13 @@ from tpool_asyncio._green.iteration import Iteration
 from tpool_asyncio._green.pool import Pool, handle_on
 from tpool_asyncio._loop.iteration import proxy_stream
 from tpool_asyncio._loop.pool import handle_on as async_handle_on
+from tpool_asyncio._pool.chore import Chore
 from tpool_asyncio._pool.default import shared_pool
 from tpool_asyncio._proxy import colourless
 from tpool_asyncio._proxy.colourless import ColourlessProxy
+from tpool_asyncio._proxy.method import Run
 from tpool_asyncio._proxy.object_proxy import bare
-from tpool_asyncio._proxy.special import END, enter, leave
+from tpool_asyncio._proxy.special import END, Leaving, enter
 
 if TYPE_CHECKING:
     from tpool_asyncio._proxy.policy import Types
@@ -69,6 +71,8 @@ class Proxy(ColourlessProxy):
 
     __slots__ = ()
 
+    _tpool_spelling = "tpool_asyncio.green.tpool"
+
     @classmethod
     def _tpool_handle(cls, pool: Any) -> Pool:
         if pool is None:
@@ -96,7 +100,15 @@ class Proxy(ColourlessProxy):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool:
-        return bool(self._tpool_pooled(leave, exc_type, exc, tb))
+        leaving = Leaving(self._obj, exc_type, exc, tb)
+        try:
+            return bool(self._tpool.execute(Run(self, leaving)))
+        except BaseException:
+            if not leaving.has_begun():  # for it was dropped from the queue
+                core = self._tpool.way._stream_options()._pool._core
+                with suppress(RuntimeError):  # if there is no thread to do it any more
+                    core.submit(Chore(core.home, leaving))
+            raise
 
     def __iter__(self) -> Iteration[Any]:
         """Iterate over the object, in the pool. What has been read ahead of it before comes first."""

@@ -4,15 +4,18 @@ In the loop, one task, the **pump**, takes the items from the iterator, so that 
 from beginning to end. It stops when it has read `_Feed.limit` items ahead, and goes on when they have been taken. The
 worker asks for all that is there, or else for what comes next, by one errand (`from_thread.run`) for many items.
 
-All of it runs in the thread of the loop, but for `feed` itself.
+All of it runs in the thread of the loop, but for `iterate` itself. The pump counts among the errands of the call, so it
+is cancelled with them when nobody waits for the call any more.
 """
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Generator
-from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from tpool_asyncio._loop.from_thread import run, run_sync
+from tpool_asyncio._loop.from_thread import _running_call, run, run_sync
+from tpool_asyncio._loop.gate import post
+from tpool_asyncio._loop.loop_job import LoopJob
 from tpool_asyncio._pool.refusal import close_unused
 from tpool_asyncio._pool.size import check_batch
 
@@ -22,6 +25,9 @@ T = TypeVar("T")
 
 _READ_AHEAD = 1_000
 """Items that are read ahead at the most, if nothing else is asked for."""
+
+_pumps: set[asyncio.Task[None]] = set()
+"""Those that run. A loop holds its tasks weakly: the garbage collector would find one together with its iteration."""
 
 
 def iterate(source: AsyncIterable[T], /, *, batch: int | None = None) -> Generator[T, None, None]:
@@ -60,6 +66,7 @@ def iterate(source: AsyncIterable[T], /, *, batch: int | None = None) -> Generat
 
 
 def _items(feed: "_Feed[T]") -> Generator[T, None, None]:
+    feed.belong_to(_running_call("iterate")[1])
     over = False
     try:
         while not over:
@@ -68,11 +75,21 @@ def _items(feed: "_Feed[T]") -> Generator[T, None, None]:
         feed.raise_error()
     finally:
         if not over:
-            with suppress(RuntimeError):  # the loop is closed
-                try:
-                    run(feed.close)
-                except asyncio.CancelledError:  # nobody waits for this call any more, so nobody for its errands
-                    run_sync(feed.cancel)
+            _close(feed)
+
+
+def _close(feed: "_Feed[T]") -> None:
+    """End an iteration early, in the call that has iterated, or wherever the garbage collector has found it."""
+    try:
+        if feed.belongs_to(_running_call("iterate")[1]):
+            try:
+                run(feed.close)
+            except asyncio.CancelledError:  # nobody waits for this call any more, so nobody for its errands
+                run_sync(feed.cancel)
+            return
+    except RuntimeError:  # this is no thread of a pool, or the loop is closed
+        pass
+    post(feed.loop, feed.cancel)
 
 
 class _Feed(Generic[T]):
@@ -85,9 +102,22 @@ class _Feed(Generic[T]):
         self._error: BaseException | None = None
         self._over = False
         self._telling = False
+        self._closing = False
         self._pump: asyncio.Task[None] | None = None
+        self._errands: weakref.WeakSet[asyncio.Task[Any]]
+        self.loop: asyncio.AbstractEventLoop
         self._news: asyncio.Event
         self._room: asyncio.Event
+
+    def belong_to(self, call: LoopJob) -> None:
+        """Take part in the errands of a call, but do not hold it: its error may lead back here. In its thread."""
+        if not hasattr(call, "errands"):
+            call.errands = weakref.WeakSet()
+        self._errands = call.errands
+        self.loop = call.get_loop()
+
+    def belongs_to(self, call: LoopJob) -> bool:
+        return getattr(call, "errands", None) is self._errands
 
     async def take(self) -> tuple[list[T], bool]:
         """Wait until there are items, or the end; return them, and whether this is the end."""
@@ -95,6 +125,8 @@ class _Feed(Generic[T]):
             self._news = asyncio.Event()
             self._room = asyncio.Event()
             self._pump = asyncio.create_task(self._run(aiter(self._source)))
+            self._keep(self._pump)
+            self._errands.add(self._pump)
         try:
             await self._news.wait()
         except asyncio.CancelledError:
@@ -110,6 +142,8 @@ class _Feed(Generic[T]):
         try:
             try:
                 async for item in iterator:
+                    if self._closing:  # it has made light of its cancellation
+                        break
                     self._items.append(item)
                     if not self._telling:
                         # At the end of this turn, so that items which come without waiting are taken together.
@@ -130,13 +164,21 @@ class _Feed(Generic[T]):
             self._over = True
             self._news.set()
 
+    def _keep(self, pump: asyncio.Task[None]) -> None:
+        for other in list(_pumps):
+            if other.get_loop().is_closed():
+                _pumps.discard(other)
+        _pumps.add(pump)
+        pump.add_done_callback(_pumps.discard)
+
     def _tell(self) -> None:
         self._telling = False
         self._news.set()
 
     def cancel(self) -> None:
         """Cancel the pump, where it waits; it then closes the iterator."""
-        if self._pump is not None:
+        self._closing = True
+        if self._pump is not None and not self._pump.cancelling():  # or else it would disturb the source's clean-up
             self._pump.cancel()
 
     async def close(self) -> None:

@@ -41,7 +41,7 @@ class Iteration(StreamHolder, AsyncIterator[T]):
             pass
         stream = self._stream
         loop = running_loop()
-        while not (stream.items or stream.advance()):
+        while not (stream.items or stream.advance(loop)):
             bell = stream.wait(loop)
             if bell is None:
                 break
@@ -147,4 +147,10 @@ def _open_function(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
     if not isinstance(made, Iterable):
         close_unused(made)
         raise TypeError(f"{call_name(fn)} returned {made!r}, which cannot be iterated over")
-    return iter(made), made
+    try:
+        return iter(made), made
+    except BaseException:
+        close = getattr(made, "close", None)
+        if close is not None:
+            close()
+        raise

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from tpool_asyncio._loop.entrance import running_loop
 from tpool_asyncio._loop.iteration import Iteration, proxy_stream
@@ -70,6 +70,8 @@ class Proxy(ColourlessProxy):
 
     __slots__ = ()
 
+    _tpool_spelling = "tpool_asyncio.tpool"
+
     @classmethod
     def _tpool_handle(cls, pool: Any) -> Pool:
         if pool is None:
@@ -119,6 +121,10 @@ class Proxy(ColourlessProxy):
     ) -> bool:
         # Shielded, for a call that is still queued would be dropped, and the object never be closed.
         return bool(await asyncio.shield(self._tpool_pooled(leave, exc_type, exc, tb)))
+
+    def __iter__(self) -> NoReturn:
+        # Without this method, ``for`` would ask `__getitem__` for one future after the other, and never end.
+        raise TypeError(f"{type(self).__name__} is iterated over with 'async for', as the items come from the pool")
 
     def __aiter__(self) -> Iteration[Any]:
         """Iterate over the object, in the pool. What has been read ahead of it before comes first."""

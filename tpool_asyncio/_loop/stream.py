@@ -21,22 +21,33 @@ Reading ahead
     (the loop then has time to run a callback), and not before: while the consumer itself computes, both would only get
     into each other's way. Proxies do not read ahead like this, so that nobody uses the object while the consumer does.
 
+Who closes the source
+    Under `_lock`, a trip (1) begins to read unless the stream is stopped, (2) ends reading and looks whether it is
+    stopped; and `stop` (3) sets `_stopped` and looks whether a trip reads. If one does, it will find out at (2), and
+    closes the source. If none does, none ever will again, although the loop may not have been told yet of the end of
+    the last one, and `stop` has the source closed.
+
+A loop that is closed in mid-trip
+    It never tells of the trip's end. The consumer goes on in another loop with a trip of its own, which waits in the
+    pool, for `_turn`, until the lost one has ended.
+
 Who may touch what
-    The deques and `_eager` are changed by atomic operations of either side. `_lock` guards the end: `_stopped`, `_at`,
-    `_is_closing`, `_is_closed` and `_when_closed`. The source belongs to the trip, and after the last one to `_close`.
-    All else belongs to the thread of the loop that consumes. `stop` may be called in any thread.
+    The deques and `_eager` are changed by atomic operations of either side. `_lock` guards `_reading`, `_stopped`,
+    `_is_closing`, `_is_closed` and `_when_closed`. It is reentrant, since the garbage collector may strike while it is
+    held, and find what stops this very stream. The source belongs to the trip, and after the last one to `_close`. All
+    else belongs to the thread of the loop that consumes. `stop` may be called in any thread.
 """
 
 import asyncio
 import contextlib
 import logging
+import os
 import time
-from _thread import allocate_lock, get_ident
+from _thread import RLock, get_ident
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tpool_asyncio._loop.gate import post
@@ -65,9 +76,8 @@ _MANY = 100
 _STRIDE = 128
 """Items read at the most between two looks at the clock."""
 
-_END: Any = object()
-
-_AT_REST, _QUEUED, _READING = "at rest", "queued", "reading"
+_NO_LIMIT = 1 << 30
+"""Items that no trip has the time to read."""
 
 
 class Stream:
@@ -76,7 +86,6 @@ class Stream:
     __slots__ = (
         "__weakref__",
         "_ahead",
-        "_at",
         "_batch",
         "_bells",
         "_context",
@@ -97,12 +106,15 @@ class Stream:
         "_open",
         "_owned",
         "_pin",
+        "_process",
         "_reader",
+        "_reading",
         "_span",
         "_stopped",
         "_thread",
         "_timer",
         "_trip",
+        "_turn",
         "_way",
         "_when_closed",
         "_wrap",
@@ -126,7 +138,8 @@ class Stream:
         self._incoming = self.items
         self._way = way
         self._core: ThreadPool | Lane = way._pool._core
-        self._open = open_source  # in the pool; returns an iterator, and what is to be closed whatever the end
+        # In the pool; returns an iterator, and what is to be closed whatever the end.
+        self._open: Callable[[], tuple[Iterator[Any], Any]] | None = open_source
         self._name = name
         self._context = context
         self._batch = batch
@@ -137,19 +150,20 @@ class Stream:
         self._iterator: Iterator[Any] | None = None
         self._reader: Iterator[Any] | None = None
         self._owned: Any = None
-        self._lock = allocate_lock()
+        self._lock = RLock()
+        self._turn = RLock()  # of a trip, to use the source
+        self._reading = False
         self._stopped = False
         self._ended = False  # whether there will be no further trip
         self._exhausted = False  # whether the source itself has come to its end, or raised an error
         self._is_closing = False
         self._is_closed = False
-        self._at = _AT_REST  # where the trip is
         self._error: BaseException | None = None
         self._eager: list[None] = []  # not empty when the next item is to be announced
         self._looked = False  # whether the trip has taken longer than it was to
         self._span = _SHORT
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = 0
+        self._thread = self._process = 0
         self._trip: Call[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._bells: list[asyncio.Future[None]] = []
@@ -157,50 +171,56 @@ class Stream:
 
     # The consumer, in the thread of its loop
 
-    def advance(self) -> bool:
+    def advance(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Go on to the next batch when there are no `items` left; return False if it has none yet."""
         if not self._incoming:
             return False
         self.items = self._incoming
-        if self._ahead and self._trip is None and self._loop is not None:
-            self._loop.call_soon(self._read_ahead)
+        if self._ahead and self._trip is None:
+            loop.call_soon(self._read_ahead, loop)
         return True
 
     def wait(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None] | None":
         """Return what to wait for when there is nothing to go on to; None if there will be no more, see `end`."""
+        lost = self._trip is not None and self._loop is not loop
+        if lost:
+            self._lose_trip()
         if self._trip is None:
-            if self._ended or self._stopped:
+            if self._no_more() and not lost:  # what the lost one brings is there after the next one
                 return None
-            self._start(loop)
-        elif self._loop is not loop:
-            raise RuntimeError(
-                f"{self._name} is being iterated in another event loop; give each loop an iteration of its own"
-            )
+            self._start(loop, after_lost=lost)
+        bells = self._bells
+        while bells and bells[-1].done():
+            bells.pop()  # of somebody who was cancelled
         bell = loop.create_future()
-        self._bells.append(bell)
+        bells.append(bell)
         if self._looked:
             self._look()
         return bell
 
     def over(self) -> bool:
         """Return whether nothing will come any more, not even an error."""
-        ended = (self._ended or self._stopped) and self._trip is None
+        ended = self._no_more() and self._trip is None
         return ended and not (self.items or self._incoming or self._error)
+
+    def _no_more(self) -> bool:
+        return self._ended or self._stopped
 
     def end(self) -> BaseException | None:
         """Return the error with which the iteration ends, the first time, or None."""
         error, self._error = self._error, None
         return error if error is None else presentable(error, self._name)
 
-    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _start(self, loop: asyncio.AbstractEventLoop, *, after_lost: bool = False) -> None:
         self._loop = loop
         self._thread = get_ident()
+        self._process = os.getpid()
         self._looked = False
         self._eager.clear()
-        if self._incoming:
-            self._incoming = deque()
-        self._at = _QUEUED
-        trip = self._way._execute_on(loop, self._read, (), {})
+        way, read = self._way, self._read
+        if after_lost:  # which may still run in the context of the iteration
+            way, read = way._with(context=copy_context(), name=self._name), self._read_in_turn
+        trip = way._execute_on(loop, read, (), {})
         self._trip = trip
         self._timer = loop.call_later(2 * self._span, self._look)
         trip.add_done_callback(self._trip_done)
@@ -213,6 +233,19 @@ class Stream:
             self._eager.append(None)
             if self._incoming:
                 self._ring()
+
+    def _lose_trip(self) -> None:
+        """Do without a trip whose loop has been closed, and will never tell of its end."""
+        loop, trip = self._loop, self._trip
+        if loop is not None and not loop.is_closed():
+            raise RuntimeError(
+                f"{self._name} is being iterated in another event loop; give each loop an iteration of its own"
+            )
+        if trip is not None:
+            with contextlib.suppress(RuntimeError):  # from whatever waits in the closed loop
+                trip.withdraw()
+        self._trip = self._timer = None
+        self._bells = []
 
     def _ring(self) -> None:
         """Wake whoever waits. Harmless if nobody does."""
@@ -228,21 +261,21 @@ class Stream:
         self._trip = None
         error = asyncio.CancelledError() if trip.cancelled() else trip.exception()
         if error is not None and not self._stopped:
-            # The call itself has failed, by a time limit or for want of a thread. The source may still be in use.
+            # The call itself has failed, by a time limit or for want of a thread. The source may still be in use. What
+            # has been read comes before the error.
             self._error = error
-            self._ended = True
-            self._stop_reading(trip)
+            self._halt()
         self._ring()
         if self._ahead and self._loop is not None:
-            self._loop.call_soon(self._read_ahead)
+            self._loop.call_soon(self._read_ahead, self._loop)
 
-    def _read_ahead(self) -> None:
+    def _read_ahead(self, loop: asyncio.AbstractEventLoop) -> None:
         # A consumer that was woken along with this callback has come to the latest items, and waits for something else.
-        if self._ended or self._stopped or self._trip is not None or self.items is not self._incoming:
+        if self._no_more() or self._trip is not None or self.items is not self._incoming:
             return
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # then the consumer will get it when it asks
-                self._start(self._loop)
+        self._incoming = deque()
+        with contextlib.suppress(RuntimeError):  # then the consumer will get it when it asks
+            self._start(loop)
 
     def close(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[BaseException | None]":
         """Stop; return a future that gets the error, or None, when the source has been closed."""
@@ -252,53 +285,59 @@ class Stream:
 
     # The trip, in the pool
 
+    def _read_in_turn(self) -> None:
+        with self._turn:
+            pass  # the lost trip has ended, or will not read any more
+        self._context.run(self._read)
+
     def _read(self) -> None:
-        with self._lock:
-            self._at = _READING
-        try:
-            self._fill()
-        except BaseException as error:
-            self._error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
-            self._exhausted = self._ended = True
-        with self._lock:
-            self._at = _AT_REST
-            over = self._stopped or self._ended
+        with self._turn:
+            with self._lock:
+                if self._no_more():
+                    return
+                self._reading = True
+            error: BaseException | None = None
+            try:
+                self._fill()
+            except BaseException as failure:
+                error = failure.with_traceback(failure.__traceback__ and failure.__traceback__.tb_next)
+            with self._lock:
+                if error is not None and not self._stopped:  # else it belongs to an item that nobody wants
+                    self._error = error
+                    self._exhausted = self._ended = True
+                self._reading = False
+                over = self._no_more()
+        del error  # its traceback leads here, and must not lead back to it
         if over:
             self._close()
 
     def _fill(self) -> None:
         if self._reader is None:
-            if self._stopped:
-                return
+            assert self._open is not None
             self._iterator, self._owned = self._open()
             self._reader = self._iterator if self._wrap is None else self._wrap(self._iterator)
         reader = self._reader
         append = self._incoming.append
         eager = self._eager
         begun = now = time.monotonic()
-        left = batch = self._batch or 1 << 62
+        left = batch = self._batch or _NO_LIMIT
         stride = 1
-        while not self._stopped:
-            item = next(reader, _END)
-            if item is _END:
-                self._exhausted = self._ended = True
-                return
-            append(item)
-            left -= 1
-            if eager:
-                self._announce()
-            before, now = now, time.monotonic()
-            if not left or now - begun >= self._span:
-                break
-            if now - before < self._span / 8:
-                stride = min(2 * stride, _STRIDE)
-            for item in islice(reader, min(stride, left)):
+        while left and not self._stopped:
+            number, wanted = 0, min(stride, left)
+            for number, item in zip(range(1, wanted + 1), reader, strict=False):  # noqa: B007 - used afterwards
                 append(item)
-                if eager:
+                if eager:  # somebody waits, or the stream is stopped
                     self._announce()
-            left = left - stride if stride < left else 0
-            if not left:
+                    break
+            else:
+                if number < wanted:
+                    self._exhausted = self._ended = True
+                    return
+            left -= number
+            before, now = now, time.monotonic()
+            if now - begun >= self._span:
                 break
+            stride = min(2 * stride, _STRIDE) if now - before < self._span / 8 else 1
         if batch - left >= _MANY:
             self._span = min(2 * self._span, _LONG)
         else:
@@ -314,45 +353,56 @@ class Stream:
 
     def stop(self, closed: "Callable[[BaseException | None], object] | None" = None) -> None:
         """Read no more, and have the source closed in the pool; ``closed`` is called then, in any thread."""
-        loop, trip = self._loop, self._trip
-        elsewhere = trip is not None and self._thread != get_ident()
-        if elsewhere and loop is not None and post(loop, partial(self.stop, closed)):
-            return  # the trip is a future of that loop
+        self._halt(closed)
+        self._error = None
+        self.items.clear()
+        self._incoming.clear()
+
+    def _halt(self, closed: "Callable[[BaseException | None], object] | None" = None) -> None:
         with self._lock:
+            first, self._stopped = not self._stopped, True
+            reading = self._reading and self._process == os.getpid()  # a fork has no thread that reads
             is_closed = self._is_closed
             if closed is not None and not is_closed:
                 self._when_closed.append(closed)
         if closed is not None and is_closed:
             closed(None)
-        self._stop_reading(trip)
-        self.items.clear()
-        self._incoming.clear()
-
-    def _stop_reading(self, trip: "Call[None] | None") -> None:
-        with self._lock:
-            first, self._stopped = not self._stopped, True
         if not first:
             return
-        if trip is not None:
-            trip.withdraw()
-            trip.cancel()
-        self._ring()
-        # A trip that has been dropped has no function any more. Otherwise it will find that it is to stop.
-        with self._lock:
-            closes_itself = self._at is _READING or (self._at is _QUEUED and trip is not None and trip.fn is not None)
-        if not closes_itself:
+        self._eager.append(None)  # so that the trip looks up
+        loop, trip = self._loop, self._trip
+        if trip is not None and loop is not None:
+            if self._thread == get_ident():
+                self._leave_trip(trip)
+            else:
+                post(loop, partial(self._leave_trip, trip))
+        if not reading:
             self._close_in_pool()
+
+    def _leave_trip(self, trip: "Call[None]") -> None:
+        """Drop a trip that is queued, and have one that runs know that nobody waits. In the thread of its loop."""
+        try:
+            trip.cancel()
+        except RuntimeError:  # the loop is closed
+            self._trip = self._timer = None
+            self._bells = []
 
     def _close_in_pool(self) -> None:
         if self._iterator is not None:
             core = self._core
             try:
-                core.submit(Chore(core.home, self._close, context=self._context))
+                core.submit(Chore(core.home, self._close_in_context))
                 return
             except RuntimeError:
                 pass  # at exit, or in a fork: there is no thread to do it any more
         self._iterator = self._owned = None
         self._close()
+
+    def _close_in_context(self) -> None:
+        try:
+            self._context.run(self._close)
+        except RuntimeError:  # a context given by the user, in which something else runs just now
+            self._close()
 
     def _close(self) -> None:
         """Close the source and let go of it, once. In the thread that has read it, or where there is no such thread."""
@@ -361,17 +411,22 @@ class Stream:
                 return
             self._is_closing = True
             early = not self._exhausted
+        if self._stopped and self._error is None:
+            self.items.clear()  # of what the last trip has added meanwhile
+            self._incoming.clear()
         iterator, self._iterator = self._iterator, None
         owned, self._owned = self._owned, None
         error: BaseException | None = None
         try:
-            if early and iterator is not self._keep:
-                _close(iterator)
-            if owned is not iterator or not early:
-                _close(owned)
+            try:
+                if early and iterator is not self._keep:
+                    _close(iterator)
+            finally:
+                if owned is not iterator or not early:
+                    _close(owned)
         except BaseException as failure:
-            error = failure
-        self._keep = self._wrap = self._reader = None
+            error = presentable(failure, self._name)
+        self._keep = self._wrap = self._reader = self._open = None
         del iterator, owned  # here, not in the thread of the loop
         self._pin = None  # the thread is free, if it was for this alone
         with self._lock:
@@ -379,9 +434,9 @@ class Stream:
             when_closed, self._when_closed = self._when_closed, []
         for closed in when_closed:
             closed(error)
-        if error is not None and not when_closed:
+        if error is not None and not when_closed and not isinstance(error.__cause__, asyncio.CancelledError):
             _logger.error("%s raised an exception when it was closed", self._name, exc_info=error)
-        del error
+        del error  # its traceback leads here, and must not lead back to it
 
 
 class StreamHolder:

@@ -96,6 +96,9 @@ class ColourlessProxy(DataModel, metaclass=_ProxyType):
 
     __slots__ = ()
 
+    _tpool_spelling: str
+    """The public module of the class."""
+
     def __init__(
         self,
         obj: Any,
@@ -225,7 +228,7 @@ def proxy_call(
 
 def _check_spelling(kind: type[ColourlessProxy], proxy: object) -> None:
     if not issubclass(type(proxy), kind):
-        raise TypeError(f"this needs a proxy of {kind.__module__}, not {type(proxy).__module__} {proxy!r}")
+        raise TypeError(f"this needs a Proxy of {kind._tpool_spelling}, not {type(proxy).__qualname__} {proxy!r}")
 
 
 _NOTHING = object()  # which no function returns

@@ -39,19 +39,19 @@ class ObjectProxy:
 
     def _tpool_set_up(self, obj: Any, policy: Policy) -> None:
         """Become the proxy of an object."""
-        own = object.__setattr__
-        own(self, "_obj", obj)
-        own(self, "_tpool", policy)
-        own(self, "_tpool_items", None)
+        _set_obj(self, obj)
+        _set_policy(self, policy)
+        _set_items(self, None)
         if policy.pin is not None:
-            own(self, "_tpool_anchor", Anchor(policy.pin, obj))
+            _set_anchor(self, Anchor(policy.pin, obj))
 
     def _tpool_child(self, value: Any) -> Any:
         """Return a proxy of what this one hands out, of the same class and with the same policy."""
         if value is None or issubclass(type(value), ObjectProxy):
             return value
         child = self._tpool_twin()
-        child._tpool_set_up(value, self._tpool.children)
+        policy = self._tpool
+        child._tpool_set_up(value, policy.children or policy)
         return child
 
     def _tpool_twin(self) -> Self:
@@ -72,7 +72,7 @@ class ObjectProxy:
 
     def _tpool_forget_items(self) -> None:
         """Drop what has been read ahead, since the object is about to be used otherwise. In any thread."""
-        object.__setattr__(self, "_tpool_items", None)
+        _set_items(self, None)
 
     # Attributes
 
@@ -101,6 +101,10 @@ class ObjectProxy:
                 return Method(policy.execute, Run(self, value))
         elif issubclass(kind, type) and issubclass(value, BaseException):
             return value  # so that it can be caught
+        elif issubclass(kind, ObjectProxy):
+            return value
+        elif value is self._obj and name != "__call__":
+            return self
         by_name = name in policy.names
         pin = policy.pin
         if pin is not None and name == "close" and pin.root == id(self._obj):
@@ -209,6 +213,12 @@ class ObjectProxy:
             f"a proxy cannot be pickled, as the object may well be bound to this process; pickle its _obj: {self!r}"
         )
 
+
+# These cost half of what `object.__setattr__` does.
+_set_obj = vars(ObjectProxy)["_obj"].__set__
+_set_policy = vars(ObjectProxy)["_tpool"].__set__
+_set_items = vars(ObjectProxy)["_tpool_items"].__set__
+_set_anchor = vars(ObjectProxy)["_tpool_anchor"].__set__
 
 _OWN = frozenset(name for name in ObjectProxy.__slots__ if name != "__weakref__")
 

@@ -45,8 +45,8 @@ class Policy:
     special: frozenset[str]
     """The names of methods whose name makes a difference."""
 
-    children: "Policy"
-    """The policy of what is handed out; the same one but for a view made by ``nonblocking``."""
+    children: "Policy | None"
+    """The policy of what a view of ``nonblocking`` hands out; None for this one, lest it hold itself, and the pin."""
 
     def __init__(
         self,
@@ -68,13 +68,13 @@ class Policy:
         self.plain = not types and not items
         self.special = names if pin is None else names | {"close"}
         self._by_class = all(type(each) is type for each in types)  # not by each instance, as protocols may
-        self.children = self
+        self.children = None
 
     def in_place(self, execute: Callable[..., Any]) -> "Policy":
         """Return the policy of a view whose calls do not go to the pool."""
         view = Policy(self.way, types=self.types, names=self.names, items=self.items, batch=self.batch, pin=self.pin)
         view.execute = execute
-        view.children = self.children
+        view.children = self.children or self
         return view
 
     def handed_out(self, value: Any, proxy: "ObjectProxy", by_name: bool = False) -> Any:

@@ -1,8 +1,9 @@
 """What runs in the pool for a statement that names no method."""
 
+from _thread import allocate_lock
 from typing import Any
 
-__all__ = ["END", "enter", "leave"]
+__all__ = ["END", "Leaving", "enter", "leave"]
 
 END: Any = object()
 """What ``next`` gives at the end, since a call cannot hand on a `StopIteration`."""
@@ -17,6 +18,26 @@ def enter(obj: Any) -> Any:
 def leave(obj: Any, *failure: Any) -> Any:
     """Do what ``with`` does at its end."""
     return type(obj).__exit__(obj, *failure)
+
+
+class Leaving:
+    """Does what ``with`` does at its end, once, however often and in whatever threads it is called."""
+
+    def __init__(self, obj: Any, *failure: Any) -> None:
+        self._obj = obj
+        self._failure: tuple[Any, ...] = failure
+        self._begun = allocate_lock()
+
+    def has_begun(self) -> bool:
+        return self._begun.locked()
+
+    def __call__(self) -> Any:
+        if self._begun.acquire(False):
+            try:
+                return leave(self._obj, *self._failure)
+            finally:
+                self._obj, self._failure = None, ()
+        return None
 
 
 def _check_manager(obj: Any) -> None:
