@@ -167,7 +167,8 @@ async def test_leaving_early_closes_the_source_in_its_thread(pool: tpool.Pool, w
     while not source.closed:
         await asyncio.sleep(0.001)
         gc.collect()  # of the frames that an error leads to
-    assert len(set(source.threads)) == 1
+    if way != "kill":  # a generator that is found together with its iteration may be closed by the collector itself
+        assert len(set(source.threads)) == 1
 
 
 def test_leaving_early_in_a_script(pool: tpool.Pool, script: Hub) -> None:
@@ -183,9 +184,11 @@ def test_leaving_early_in_a_script(pool: tpool.Pool, script: Hub) -> None:
 async def test_an_interrupted_wait_loses_no_item(pool: tpool.Pool, way: str) -> None:
     source = Stepped(2)
     rows = pool.iterate(source, 5)
+    taken = list[bool]()
 
     def first() -> None:
         assert [next(rows), next(rows)] == [0, 1]
+        taken.append(True)
         if way == "timeout":
             with pytest.raises(green.Timeout), green.Timeout(0.001):
                 next(rows)
@@ -194,7 +197,7 @@ async def test_an_interrupted_wait_loses_no_item(pool: tpool.Pool, way: str) -> 
 
     thread = green.spawn(first)
     if way == "kill":
-        while source.asked < 3:
+        while not (taken and source.asked == 3):
             await asyncio.sleep(0.001)
         thread.kill()
     await asyncio.gather(thread, return_exceptions=True)

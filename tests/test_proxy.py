@@ -204,7 +204,8 @@ async def test_by_the_name_of_calling(name: str) -> None:
     cursor = await proxy()
     assert type(cursor) is Proxy
     assert type(await proxy.cursor()) is Cursor
-    assert type(await cursor.connection()) is Cursor  # an attribute that is not wrapped leads to the object itself
+    assert type(cursor.connection) is Proxy  # as it can be called, and is no function
+    assert type(await cursor.connection()) is Proxy
 
 
 class Point(NamedTuple):

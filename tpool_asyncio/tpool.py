@@ -12,7 +12,7 @@ The functions of this module are those of the default pool, which all loops and 
 from tpool_asyncio._loop.iteration import Iteration
 from tpool_asyncio._loop.options import Options
 from tpool_asyncio._loop.pool import Pool, handle_on
-from tpool_asyncio._loop.proxy import Proxy, nonblocking, proxy_call
+from tpool_asyncio._loop.proxy import Proxy, closing, nonblocking, proxy_call
 from tpool_asyncio._pool.default import get_num_threads, set_num_threads, setup, shared_pool
 from tpool_asyncio._pool.statistics import Statistics
 from tpool_asyncio._pool.still_running import RunningCall, StillRunningError
@@ -25,6 +25,7 @@ __all__ = [
     "RunningCall",
     "Statistics",
     "StillRunningError",
+    "closing",
     "default_pool",
     "execute",
     "get_num_threads",

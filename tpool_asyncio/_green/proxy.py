@@ -1,7 +1,7 @@
 """Proxies in synchronous code: of their methods' calls, only the calling green thread waits."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -9,18 +9,17 @@ from tpool_asyncio._green.iteration import Iteration
 from tpool_asyncio._green.pool import Pool, handle_on
 from tpool_asyncio._loop.iteration import proxy_stream
 from tpool_asyncio._loop.pool import handle_on as async_handle_on
-from tpool_asyncio._pool.chore import Chore
 from tpool_asyncio._pool.default import shared_pool
 from tpool_asyncio._proxy import colourless
 from tpool_asyncio._proxy.colourless import ColourlessProxy
 from tpool_asyncio._proxy.method import Run
 from tpool_asyncio._proxy.object_proxy import bare
-from tpool_asyncio._proxy.special import END, Leaving, enter
+from tpool_asyncio._proxy.special import END, Entering
 
 if TYPE_CHECKING:
     from tpool_asyncio._proxy.policy import Types
 
-__all__ = ["Proxy", "nonblocking", "proxy_call"]
+__all__ = ["Proxy", "closing", "nonblocking", "proxy_call"]
 
 P = TypeVar("P", bound=ColourlessProxy)
 
@@ -94,20 +93,29 @@ class Proxy(ColourlessProxy):
     def _tpool_now(self, fn: Callable[..., Any], *args: Any) -> Any:
         return self._tpool.execute(fn, self._obj, *args)
 
+    def _tpool_here(self, fn: Callable[..., Any], *args: Any) -> Any:
+        # What is pinned may not even be looked at in another thread.
+        pin = self._tpool.pin
+        return fn(self._obj, *args) if pin is None or pin.released else self._tpool_now(fn, *args)
+
     def __enter__(self) -> Any:
-        return self._tpool_pooled(enter)
+        entering = Entering(self._obj)
+        try:
+            return self._tpool.execute(Run(self, entering))
+        except BaseException:
+            self._tpool_give_up(entering)
+            raise
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> bool:
-        leaving = Leaving(self._obj, exc_type, exc, tb)
+    ) -> bool | None:
+        leaving = self._tpool_leaving(exc_type, exc, tb)
+        if leaving is None:
+            return None
         try:
             return bool(self._tpool.execute(Run(self, leaving)))
         except BaseException:
-            if not leaving.has_begun():  # for it was dropped from the queue
-                core = self._tpool.way._stream_options()._pool._core
-                with suppress(RuntimeError):  # if there is no thread to do it any more
-                    core.submit(Chore(core.home, leaving))
+            self._tpool_in_any_case(leaving)
             raise
 
     def __iter__(self) -> Iteration[Any]:
@@ -121,7 +129,7 @@ class Proxy(ColourlessProxy):
 
     def __next__(self) -> Any:
         iteration: Iteration[Any] | None = self._tpool_items
-        if iteration is not None and iteration._stream.items:
+        if iteration is not None and not iteration._stream.over():
             return next(iteration)
         item = self._tpool_pooled(next, END)
         if bare(item) is END:
@@ -176,6 +184,38 @@ def nonblocking(proxy: P, /) -> AbstractContextManager[P]:
     .. versionadded:: 0.1.0
     """
     return nullcontext(colourless.in_place(Proxy, proxy))
+
+
+@contextmanager
+def closing(proxy: P, /) -> Generator[P, None, None]:
+    """Have a proxied object closed at the end: ``with tpool.closing(proxy)``.
+
+    It calls ``proxy.close()`` however the block ends, where ``with proxy`` does what the object itself does as a
+    context manager; with a connection of `sqlite3`, for instance, that ends a transaction and not the connection.
+
+    Args:
+        proxy: A proxy.
+
+    Returns:
+        A context manager, whose value is the proxy.
+
+    Raises:
+        TypeError: It is no proxy.
+        AttributeError: The object has no method ``close``.
+        BaseException: Whatever ``close`` raises.
+
+    Cancellation: As with any call; one that is still queued may be dropped.
+
+    To be used in any thread, in green threads and scripts.
+
+    .. versionadded:: 0.1.0
+    """
+    colourless.check_spelling(Proxy, proxy)
+    _ = proxy.close  # which raises now if there is none
+    try:
+        yield proxy
+    finally:
+        proxy.close()
 
 
 _default = handle_on(async_handle_on(shared_pool))

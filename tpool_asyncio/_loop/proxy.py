@@ -1,8 +1,8 @@
 """Proxies in async code: calls of their methods are awaited."""
 
 import asyncio
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
@@ -14,15 +14,17 @@ from tpool_asyncio._pool.default import shared_pool
 from tpool_asyncio._pool.job import Wrapper, call_name
 from tpool_asyncio._proxy import colourless
 from tpool_asyncio._proxy.colourless import ColourlessProxy
+from tpool_asyncio._proxy.method import Run
 from tpool_asyncio._proxy.object_proxy import bare
-from tpool_asyncio._proxy.special import END, enter, leave
+from tpool_asyncio._proxy.special import END, Entering
 
 if TYPE_CHECKING:
     from tpool_asyncio._proxy.policy import Types
 
-__all__ = ["Proxy", "nonblocking", "proxy_call"]
+__all__ = ["Proxy", "closing", "nonblocking", "proxy_call"]
 
 P = TypeVar("P", bound=ColourlessProxy)
+Q = TypeVar("Q", bound="Proxy")
 
 
 class Proxy(ColourlessProxy):
@@ -114,13 +116,24 @@ class Proxy(ColourlessProxy):
 
     async def __aenter__(self) -> Any:
         await self
-        return await self._tpool_pooled(enter)
+        entering = Entering(self._obj)
+        try:
+            return await self._tpool.execute(Run(self, entering))
+        except BaseException:
+            self._tpool_give_up(entering)
+            raise
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> bool:
-        # Shielded, for a call that is still queued would be dropped, and the object never be closed.
-        return bool(await asyncio.shield(self._tpool_pooled(leave, exc_type, exc, tb)))
+    ) -> bool | None:
+        leaving = self._tpool_leaving(exc_type, exc, tb)
+        if leaving is None:
+            return None
+        try:
+            return bool(await self._tpool.execute(Run(self, leaving)))
+        except BaseException:
+            self._tpool_in_any_case(leaving)
+            raise
 
     def __iter__(self) -> NoReturn:
         # Without this method, ``for`` would ask `__getitem__` for one future after the other, and never end.
@@ -137,7 +150,7 @@ class Proxy(ColourlessProxy):
 
     async def __anext__(self) -> Any:
         iteration: Iteration[Any] | None = self._tpool_items
-        if iteration is not None and iteration._stream.items:
+        if iteration is not None and not iteration._stream.over():
             return await iteration.__anext__()
         item = await self._tpool_pooled(next, END)
         if bare(item) is END:
@@ -192,6 +205,39 @@ def nonblocking(proxy: P, /) -> AbstractContextManager[P]:
     .. versionadded:: 0.1.0
     """
     return nullcontext(colourless.in_place(Proxy, proxy))
+
+
+@asynccontextmanager
+async def closing(proxy: Q, /) -> AsyncGenerator[Q, None]:
+    """Have a proxied object closed at the end: ``async with tpool.closing(proxy)``.
+
+    It awaits ``proxy.close()`` however the block ends, where ``async with proxy`` does what the object itself does as a
+    context manager; with a connection of `sqlite3`, for instance, that ends a transaction and not the connection.
+
+    Args:
+        proxy: A proxy; one of ``Proxy.create`` is made first.
+
+    Returns:
+        An async context manager, whose value is the proxy.
+
+    Raises:
+        TypeError: It is no proxy.
+        AttributeError: The object has no method ``close``.
+        BaseException: Whatever ``close`` raises.
+
+    Cancellation: Ends the waiting. The object is closed in any case.
+
+    To be used in any thread whose event loop runs.
+
+    .. versionadded:: 0.1.0
+    """
+    colourless.check_spelling(Proxy, proxy)
+    await proxy
+    _ = proxy.close  # which raises now if there is none
+    try:
+        yield proxy
+    finally:
+        await asyncio.shield(proxy.close())  # or else a cancellation could drop it from the queue
 
 
 _default = handle_on(shared_pool)

@@ -198,6 +198,10 @@ class Stream:
             self._look()
         return bell
 
+    def left(self) -> int:
+        """Return how many items have been read and not been taken. Any thread."""
+        return len(self.items) + (0 if self._incoming is self.items else len(self._incoming))
+
     def over(self) -> bool:
         """Return whether nothing will come any more, not even an error."""
         ended = self._no_more() and self._trip is None
@@ -286,9 +290,15 @@ class Stream:
     # The trip, in the pool
 
     def _read_in_turn(self) -> None:
-        with self._turn:
-            pass  # the lost trip has ended, or will not read any more
-        self._context.run(self._read)
+        """Read when the lost trip has ended, and left the context."""
+        for _ in range(1_000):
+            with self._turn:
+                try:
+                    return self._context.run(self._read)
+                except RuntimeError:  # only from entering the context, since `_read` raises nothing
+                    pass
+            time.sleep(0.001)
+        return self._context.run(self._read)
 
     def _read(self) -> None:
         with self._turn:

@@ -3,11 +3,13 @@
 import inspect
 from _thread import allocate_lock
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from types import CoroutineType, FunctionType, MethodType
 from typing import Any, TypeVar
 
+from tpool_asyncio._pool.chore import Chore
 from tpool_asyncio._pool.job import Wrapper
 from tpool_asyncio._pool.refusal import close_unused, not_callable_error
 from tpool_asyncio._pool.size import check_batch
@@ -16,8 +18,9 @@ from tpool_asyncio._proxy.method import Run
 from tpool_asyncio._proxy.object_proxy import ObjectProxy, bare
 from tpool_asyncio._proxy.pin import Pin
 from tpool_asyncio._proxy.policy import Names, Policy, Types, check_names, check_types
+from tpool_asyncio._proxy.special import Entering, Once
 
-__all__ = ["ColourlessProxy", "in_place", "proxy_call"]
+__all__ = ["ColourlessProxy", "check_spelling", "in_place", "proxy_call"]
 
 P = TypeVar("P", bound="ColourlessProxy")
 
@@ -134,6 +137,25 @@ class ColourlessProxy(DataModel, metaclass=_ProxyType):
         if pin and held is None and policy.pin is not None:
             policy.pin.root = id(obj)
 
+    def _tpool_give_up(self, entering: Entering) -> None:
+        """Have the object left that nobody waits to be entered any more."""
+        if entering.give_up() and (leaving := self._tpool_leaving(None, None, None)) is not None:
+            self._tpool_in_any_case(leaving)
+
+    def _tpool_leaving(self, *failure: Any) -> Once | None:
+        """Return what ``with`` has to do at its end, None if the object has been closed, and its thread is gone."""
+        pin = self._tpool.pin
+        if pin is not None and pin.released:
+            return None
+        return Once(type(self._obj).__exit__, self._obj, *failure)
+
+    def _tpool_in_any_case(self, call: Once) -> None:
+        """Have a call made that has been dropped from the queue: nobody waits for it any more, but it must be made."""
+        if not call.has_begun():
+            core = self._tpool.way._stream_options()._pool._core
+            with suppress(RuntimeError):  # if there is no thread to do it any more
+                core.submit(Chore(core.home, call))
+
     @classmethod
     def _tpool_handle(cls, pool: Any) -> Any:
         """Return the pool of this spelling that was given, or the default pool."""
@@ -200,7 +222,7 @@ def _made() -> None:
 
 def in_place(kind: type[ColourlessProxy], proxy: P) -> P:
     """Return a view of a proxy whose calls are made in place."""
-    _check_spelling(kind, proxy)
+    check_spelling(kind, proxy)
     view = proxy._tpool_twin()
     view._tpool_set_up(proxy._obj, proxy._tpool.in_place(kind._tpool_in_place))
     return view
@@ -219,14 +241,15 @@ def proxy_call(
         raise not_callable_error(fn)
     if issubclass(type(autowrap), ObjectProxy):
         proxy: Any = autowrap
-        _check_spelling(kind, proxy)
+        check_spelling(kind, proxy)
     else:
         proxy = kind(_NOTHING, autowrap)
     execute = kind._tpool_in_place if nonblocking else proxy._tpool.execute
     return execute(Run(proxy, fn), *args, **kwargs)
 
 
-def _check_spelling(kind: type[ColourlessProxy], proxy: object) -> None:
+def check_spelling(kind: type[ColourlessProxy], proxy: object) -> None:
+    """Raise a `TypeError` if this is no proxy of a spelling."""
     if not issubclass(type(proxy), kind):
         raise TypeError(f"this needs a Proxy of {kind._tpool_spelling}, not {type(proxy).__qualname__} {proxy!r}")
 

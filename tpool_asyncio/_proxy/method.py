@@ -26,7 +26,7 @@ class Run(Wrapper):
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         proxy = self.proxy
         if proxy._tpool_items is not None:
-            proxy._tpool_forget_items()  # the function may move the object to another place
+            proxy._tpool_forget_items(self.func)
         value = self.func(*args, **kwargs)
         policy = proxy._tpool
         if policy.items or self._by_name:

@@ -11,7 +11,7 @@ from functools import partial
 from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any, NoReturn, Self
 
-from tpool_asyncio._pool.job import call_name
+from tpool_asyncio._pool.job import Wrapper, call_name
 from tpool_asyncio._proxy.method import ClosingRun, Method, Run
 from tpool_asyncio._proxy.pin import Anchor
 from tpool_asyncio._proxy.policy import Policy
@@ -22,7 +22,7 @@ __all__ = ["ObjectProxy", "bare"]
 class ObjectProxy:
     """A transparent proxy: its attributes are those of the object, and the calls of its methods go to a pool."""
 
-    __slots__ = ("__weakref__", "_obj", "_tpool", "_tpool_anchor", "_tpool_items", "_tpool_maker")
+    __slots__ = ("__weakref__", "_obj", "_tpool", "_tpool_anchor", "_tpool_children", "_tpool_items", "_tpool_maker")
 
     _obj: Any
     """The object. Not there before a proxy of ``create`` has made it."""
@@ -30,6 +30,9 @@ class ObjectProxy:
     _tpool: Policy
 
     _tpool_anchor: Anchor
+
+    _tpool_children: dict[str, Any] | None
+    """The proxies of attributes, by name: to ask for one twice gives the same."""
 
     _tpool_items: Any
     """The iteration over an object that is its own iterator, which has read further than it has been asked for."""
@@ -42,6 +45,7 @@ class ObjectProxy:
         _set_obj(self, obj)
         _set_policy(self, policy)
         _set_items(self, None)
+        _set_children(self, None)
         if policy.pin is not None:
             _set_anchor(self, Anchor(policy.pin, obj))
 
@@ -52,6 +56,17 @@ class ObjectProxy:
         child = self._tpool_twin()
         policy = self._tpool
         child._tpool_set_up(value, policy.children or policy)
+        return child
+
+    def _tpool_attribute(self, name: str, value: Any) -> Any:
+        """Return the proxy of an attribute."""
+        children = self._tpool_children
+        if children is None:
+            children = {}
+            _set_children(self, children)
+        child = children.get(name)
+        if child is None or bare(child) is not value:
+            child = children[name] = self._tpool_child(value)
         return child
 
     def _tpool_twin(self) -> Self:
@@ -70,8 +85,16 @@ class ObjectProxy:
         twin._tpool_set_up(self._obj, self._tpool)
         return partial(self._tpool.items_handed_out, proxy=twin)
 
-    def _tpool_forget_items(self) -> None:
-        """Drop what has been read ahead, since the object is about to be used otherwise. In any thread."""
+    def _tpool_forget_items(self, fn: Callable[..., Any]) -> None:
+        """Drop the iteration over an object that is about to be used otherwise, but no items without a word."""
+        while isinstance(fn, (partial, Wrapper)):
+            fn = fn.func
+        left = self._tpool_items._stream.left()
+        if left and getattr(fn, "__name__", None) not in _STARTS_ANEW:
+            raise RuntimeError(
+                f"{call_name(fn)} would skip {left} items that an iteration over the object has read ahead; let the"
+                " iteration come to its end before, or have nothing read ahead: Proxy(..., batch=1)"
+            )
         _set_items(self, None)
 
     # Attributes
@@ -82,12 +105,12 @@ class ObjectProxy:
         value = getattr(self._obj, name)
         policy = self._tpool
         if policy.types and isinstance(value, policy.types):
-            return self if value is self._obj else self._tpool_child(value)
+            return self if value is self._obj else self._tpool_attribute(name, value)
         if type(value) is BuiltinMethodType and name not in policy.special:  # saves a call
             return Method(policy.execute, Run(self, value))
         if callable(value):
             return self._tpool_method(value, name)
-        return policy.handed_out(value, self, name in policy.names)
+        return self._tpool_attribute(name, value) if name in policy.names else policy.handed_out(value, self)
 
     def _tpool_method(self, value: Any, name: str) -> Any:
         """Return what calls a method in the pool, unless a call of it cannot block."""
@@ -103,8 +126,11 @@ class ObjectProxy:
             return value  # so that it can be caught
         elif issubclass(kind, ObjectProxy):
             return value
-        elif value is self._obj and name != "__call__":
-            return self
+        elif name != "__call__":
+            if value is self._obj:
+                return self
+            if name not in policy.names and not isinstance(value, partial) and not _has_name(value):
+                return self._tpool_attribute(name, value)  # an object that happens to be callable, and no function
         by_name = name in policy.names
         pin = policy.pin
         if pin is not None and name == "close" and pin.root == id(self._obj):
@@ -129,17 +155,21 @@ class ObjectProxy:
             f"what {call_name(maker.func)} returns has not been made yet; await the proxy, or use it in async with"
         )
 
+    def _tpool_here(self, fn: Callable[..., Any], *args: Any) -> Any:
+        """Do something to the object in place."""
+        return fn(self._obj, *args)
+
     def __setattr__(self, name: str, value: Any) -> None:
         if _is_own(self, name):
             object.__setattr__(self, name, value)
         else:
-            setattr(self._obj, name, value)
+            self._tpool_here(setattr, name, value)
 
     def __delattr__(self, name: str) -> None:
         if _is_own(self, name):
             object.__delattr__(self, name)
         else:
-            delattr(self._obj, name)
+            self._tpool_here(delattr, name)
 
     def __dir__(self) -> list[str]:
         return dir(self._obj)
@@ -183,10 +213,12 @@ class ObjectProxy:
         return hash(self._obj)
 
     def __bool__(self) -> bool:
-        return bool(self._obj)
+        kind = type(self._obj)
+        asks = hasattr(kind, "__bool__") or hasattr(kind, "__len__")
+        return bool(self._tpool_here(bool)) if asks else True
 
     def __len__(self) -> int:
-        return len(self._obj)
+        return self._tpool_here(len)  # type: ignore[no-any-return]
 
     def __eq__(self, other: object, /) -> Any:
         return self._obj == bare(other)
@@ -218,11 +250,38 @@ class ObjectProxy:
 _set_obj = vars(ObjectProxy)["_obj"].__set__
 _set_policy = vars(ObjectProxy)["_tpool"].__set__
 _set_items = vars(ObjectProxy)["_tpool_items"].__set__
+_set_children = vars(ObjectProxy)["_tpool_children"].__set__
 _set_anchor = vars(ObjectProxy)["_tpool_anchor"].__set__
 
 _OWN = frozenset(name for name in ObjectProxy.__slots__ if name != "__weakref__")
 
 _WAITS_BY_ITSELF = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
+
+_STARTS_ANEW = frozenset(
+    {
+        "__enter__",
+        "__exit__",
+        "callproc",
+        "cancel",
+        "close",
+        "execute",
+        "executemany",
+        "executescript",
+        "interrupt",
+        "nextset",
+        "seek",
+    }
+)
+"""Methods after which nobody wants the items that have been read before: those of files, and of cursors (PEP 249)."""
+
+
+def _has_name(function: Any) -> bool:
+    """Return whether something that can be called says what it is called, as functions and classes do."""
+    try:
+        return isinstance(function.__name__, str)
+    except AttributeError:
+        return False
 
 
 def _is_own(proxy: ObjectProxy, name: str) -> bool:

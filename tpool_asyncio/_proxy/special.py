@@ -1,31 +1,53 @@
 """What runs in the pool for a statement that names no method."""
 
 from _thread import allocate_lock
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["END", "Leaving", "enter", "leave"]
+from tpool_asyncio._pool.job import Wrapper
+
+__all__ = ["END", "Entering", "Once"]
 
 END: Any = object()
 """What ``next`` gives at the end, since a call cannot hand on a `StopIteration`."""
 
 
-def enter(obj: Any) -> Any:
-    """Do what ``with`` does at its beginning."""
-    _check_manager(obj)
-    return type(obj).__enter__(obj)
+class Entering(Wrapper):
+    """Does what ``with`` does at its beginning, and takes it back if nobody waits for it any more."""
 
-
-def leave(obj: Any, *failure: Any) -> Any:
-    """Do what ``with`` does at its end."""
-    return type(obj).__exit__(obj, *failure)
-
-
-class Leaving:
-    """Does what ``with`` does at its end, once, however often and in whatever threads it is called."""
-
-    def __init__(self, obj: Any, *failure: Any) -> None:
+    def __init__(self, obj: Any) -> None:
+        kind = type(obj)
+        for name in ("__enter__", "__exit__"):
+            if not hasattr(kind, name):
+                raise TypeError(f"{kind.__qualname__!r} object is no context manager (it has no {name})")
+        self.func = kind.__enter__
         self._obj = obj
-        self._failure: tuple[Any, ...] = failure
+        self._lock = allocate_lock()
+        self._entered = False
+        self._given_up = False
+
+    def __call__(self) -> Any:
+        value = self.func(self._obj)
+        with self._lock:
+            self._entered = True
+            given_up = self._given_up
+        if given_up:
+            type(self._obj).__exit__(self._obj, None, None, None)
+        return value
+
+    def give_up(self) -> bool:
+        """Have the object left again; return whether it is there already, and the caller has to see to that."""
+        with self._lock:
+            self._given_up = True
+            return self._entered
+
+
+class Once(Wrapper):
+    """A call that must be made, and only once, however often and in whatever threads this is called."""
+
+    def __init__(self, fn: Callable[..., Any], *args: Any) -> None:
+        self.func = fn
+        self._args: tuple[Any, ...] = args
         self._begun = allocate_lock()
 
     def has_begun(self) -> bool:
@@ -34,13 +56,7 @@ class Leaving:
     def __call__(self) -> Any:
         if self._begun.acquire(False):
             try:
-                return leave(self._obj, *self._failure)
+                return self.func(*self._args)
             finally:
-                self._obj, self._failure = None, ()
+                self._args = ()
         return None
-
-
-def _check_manager(obj: Any) -> None:
-    for name in ("__enter__", "__exit__"):
-        if not hasattr(type(obj), name):
-            raise TypeError(f"{type(obj).__qualname__!r} object is no context manager (it has no {name})")

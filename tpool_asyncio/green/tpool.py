@@ -13,7 +13,7 @@ The functions of this module are those of the default pool, which all loops and 
 from tpool_asyncio import tpool as _async_tpool
 from tpool_asyncio._green.iteration import Iteration
 from tpool_asyncio._green.pool import Options, Pool, handle_on
-from tpool_asyncio._green.proxy import Proxy, nonblocking, proxy_call
+from tpool_asyncio._green.proxy import Proxy, closing, nonblocking, proxy_call
 from tpool_asyncio._pool.default import get_num_threads, set_num_threads, setup
 from tpool_asyncio._pool.statistics import Statistics
 from tpool_asyncio._pool.still_running import RunningCall, StillRunningError
@@ -26,6 +26,7 @@ __all__ = [
     "RunningCall",
     "Statistics",
     "StillRunningError",
+    "closing",
     "default_pool",
     "execute",
     "get_num_threads",
