@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from tpool_asyncio._green.waiting import current_driven, script_hub, wait
+from tpool_asyncio._green.waiting import current_driven, give_way, script_hub, wait
 from tpool_asyncio._loop.stream import StreamHolder
 from tpool_asyncio._pool.worker import current_worker
 
@@ -35,14 +35,19 @@ class Iteration(StreamHolder, Iterator[T]):
             pass
         stream = self._stream
         loop = _loop()
-        while not (stream.items or stream.advance(loop)):
-            bell = stream.wait(loop)
-            if bell is None:
+        waited = False
+        while True:
+            if stream.items:
+                self._popleft = stream.items.popleft
+                return self._popleft()  # type: ignore[no-any-return]
+            if stream.advance(loop):
+                if not waited:
+                    _give_way()  # lest an iteration that is always ahead keep the loop to itself
+            elif (bell := stream.wait(loop)) is not None:
+                _wait(bell)
+                waited = True
+            else:
                 break
-            _wait(bell)
-        if stream.items:
-            self._popleft = stream.items.popleft
-            return self._popleft()  # type: ignore[no-any-return]
         error = stream.end()
         try:
             raise StopIteration if error is None else error
@@ -81,6 +86,11 @@ class Iteration(StreamHolder, Iterator[T]):
 def _loop() -> asyncio.AbstractEventLoop:
     driven = current_driven()
     return script_hub(_REMEDY).loop if driven is None else driven._hub.loop
+
+
+def _give_way() -> None:
+    if current_driven() is not None:  # a script has the loop run when it waits
+        give_way()
 
 
 def _wait(future: "asyncio.Future[Any]") -> Any:

@@ -1,5 +1,6 @@
 """Iterating over blocking sources in async code."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextvars import copy_context
 from functools import partial
@@ -41,14 +42,19 @@ class Iteration(StreamHolder, AsyncIterator[T]):
             pass
         stream = self._stream
         loop = running_loop()
-        while not (stream.items or stream.advance(loop)):
-            bell = stream.wait(loop)
-            if bell is None:
+        waited = False
+        while True:
+            if stream.items:
+                self._popleft = stream.items.popleft
+                return self._popleft()  # type: ignore[no-any-return]
+            if stream.advance(loop):
+                if not waited:
+                    await asyncio.sleep(0)  # lest an iteration that is always ahead keep the loop to itself
+            elif (bell := stream.wait(loop)) is not None:
+                await bell
+                waited = True
+            else:
                 break
-            await bell
-        if stream.items:
-            self._popleft = stream.items.popleft
-            return self._popleft()  # type: ignore[no-any-return]
         error = stream.end()
         try:
             raise StopAsyncIteration if error is None else error
@@ -87,12 +93,14 @@ def stream_of(way: "Options", source: Any, args: tuple[Any, ...], kwargs: dict[s
     """Return the stream of items of an iterable, or of what a function returns."""
     wrap = None
     pin = None
+    if issubclass(type(source), ObjectProxy):
+        if not args and not kwargs and isinstance(source._obj, Iterable):
+            return proxy_stream(source, ahead=True, batch=batch)
+        source = source._tpool_method(source._obj, "__call__")
     if isinstance(source, Method):
         policy = source.__self__._tpool
         way, pin, wrap = policy.way._stream_options(), policy.pin, source.__self__._tpool_wrap()
         source = source.__wrapped__
-    elif issubclass(type(source), ObjectProxy) and not args and not kwargs:
-        return proxy_stream(source, ahead=True, batch=batch)
     opens: Callable[[], tuple[Iterator[Any], Any]]
     if isinstance(source, Iterable) and not args and not kwargs:
         opens = partial(_open_iterable, source)

@@ -21,6 +21,10 @@ Reading ahead
     (the loop then has time to run a callback), and not before: while the consumer itself computes, both would only get
     into each other's way. Proxies do not read ahead like this, so that nobody uses the object while the consumer does.
 
+Turns of the loop
+    The consumer takes what is in a deque without giving way, so a deque has no more than about `_TURN` items: a trip
+    that reads more begins another, and leaves the full one in `_full`. Between two of them the consumer gives way.
+
 Who closes the source
     Under `_lock`, a trip (1) begins to read unless the stream is stopped, (2) ends reading and looks whether it is
     stopped; and `stop` (3) sets `_stopped` and looks whether a trip reads. If one does, it will find out at (2), and
@@ -73,6 +77,9 @@ much more of them would no longer fit into the cache of the processor."""
 _MANY = 100
 """Items that make a trip worth to be longer the next time."""
 
+_TURN = 1_000
+"""Items that a consumer takes at the most before it gives way."""
+
 _STRIDE = 128
 """Items read at the most between two looks at the clock."""
 
@@ -94,6 +101,7 @@ class Stream:
         "_ended",
         "_error",
         "_exhausted",
+        "_full",
         "_incoming",
         "_is_closed",
         "_is_closing",
@@ -136,6 +144,7 @@ class Stream:
     ) -> None:
         self.items: deque[Any] = deque()  # those that the consumer has come to
         self._incoming = self.items
+        self._full: deque[deque[Any]] = deque()  # those that come before it
         self._way = way
         self._core: ThreadPool | Lane = way._pool._core
         # In the pool; returns an iterator, and what is to be closed whatever the end.
@@ -173,9 +182,17 @@ class Stream:
 
     def advance(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Go on to the next batch when there are no `items` left; return False if it has none yet."""
-        if not self._incoming:
-            return False
-        self.items = self._incoming
+        while True:
+            incoming = self._incoming
+            while self._full:
+                if batch := self._full.popleft():
+                    self.items = batch
+                    return True
+            if incoming:
+                break
+            if incoming is self._incoming:
+                return False  # the trip leaves a full one before it begins another, so none can have been missed
+        self.items = incoming
         if self._ahead and self._trip is None:
             loop.call_soon(self._read_ahead, loop)
         return True
@@ -200,12 +217,12 @@ class Stream:
 
     def left(self) -> int:
         """Return how many items have been read and not been taken. Any thread."""
-        return len(self.items) + (0 if self._incoming is self.items else len(self._incoming))
+        return sum(map(len, {id(batch): batch for batch in (self.items, *self._full.copy(), self._incoming)}.values()))
 
     def over(self) -> bool:
         """Return whether nothing will come any more, not even an error."""
         ended = self._no_more() and self._trip is None
-        return ended and not (self.items or self._incoming or self._error)
+        return ended and not (self._error or self.left())
 
     def _no_more(self) -> bool:
         return self._ended or self._stopped
@@ -235,7 +252,7 @@ class Stream:
         self._looked = True
         if self._bells:
             self._eager.append(None)
-            if self._incoming:
+            if self._incoming or self._full:
                 self._ring()
 
     def _lose_trip(self) -> None:
@@ -347,6 +364,10 @@ class Stream:
             before, now = now, time.monotonic()
             if now - begun >= self._span:
                 break
+            if len(self._incoming) >= _TURN:
+                self._full.append(self._incoming)
+                self._incoming = deque()
+                append = self._incoming.append
             stride = min(2 * stride, _STRIDE) if now - before < self._span / 8 else 1
         if batch - left >= _MANY:
             self._span = min(2 * self._span, _LONG)
@@ -365,7 +386,11 @@ class Stream:
         """Read no more, and have the source closed in the pool; ``closed`` is called then, in any thread."""
         self._halt(closed)
         self._error = None
+        self._clear()
+
+    def _clear(self) -> None:
         self.items.clear()
+        self._full.clear()
         self._incoming.clear()
 
     def _halt(self, closed: "Callable[[BaseException | None], object] | None" = None) -> None:
@@ -422,8 +447,7 @@ class Stream:
             self._is_closing = True
             early = not self._exhausted
         if self._stopped and self._error is None:
-            self.items.clear()  # of what the last trip has added meanwhile
-            self._incoming.clear()
+            self._clear()  # of what the last trip has added meanwhile
         iterator, self._iterator = self._iterator, None
         owned, self._owned = self._owned, None
         error: BaseException | None = None
