@@ -65,7 +65,7 @@ class Pool:
         exit_grace: float | None = 5.0,
     ) -> None:
         self._core = ThreadPool(size, name=name, idle_timeout=idle_timeout, exit_grace=exit_grace)
-        weakref.finalize(self, self._core.dismiss, _nothing).atexit = False
+        weakref.finalize(self, self._core.abandon).atexit = False
 
     def execute(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
         """Run ``fn(*args, **kwargs)`` in a thread of the pool.
@@ -310,7 +310,3 @@ def handle_on(core: ThreadPool) -> Pool:
     pool = Pool.__new__(Pool)
     pool._core = core
     return pool
-
-
-def _nothing() -> None:
-    pass

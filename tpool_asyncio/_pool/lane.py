@@ -107,6 +107,7 @@ class Lanes:
 
     def __init__(self, pool: "ThreadPool") -> None:
         self._pool = pool
+        self.keeps_free = pool.idle_timeout < 0  # whether a thread waits for its next user
         self._crews: dict[_LaneCrew, None] = {}  # all of them, in order
         self._free: dict[_LaneCrew, None] = {}  # those that nobody uses
 
@@ -139,7 +140,7 @@ class Lanes:
         with pool.lock:
             if crew not in self._crews:
                 return  # all lanes have been dismissed, or this is the child of a fork
-            if pool.idle_timeout < 0 and len(self._free) < pool.size:
+            if self.keeps_free and len(self._free) < pool.size:
                 self._free[crew] = None
                 return
             self._crews.pop(crew, None)

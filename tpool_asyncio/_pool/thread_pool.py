@@ -297,6 +297,11 @@ class ThreadPool:
         self.bid_farewell()
         return farewell
 
+    def abandon(self) -> None:
+        """Do without idle threads from now on, since nobody holds this pool any more but for what is still open."""
+        self.lanes.keeps_free = False
+        self.dismiss(_nothing)
+
     def retire(self, crews: Iterable[Crew]) -> None:
         """Have crews end when they have run what they have, under the lock."""
         for crew in crews:
@@ -404,3 +409,7 @@ class ThreadPool:
             worker.job.disown()  # pragma: no cover
         self.local.mailbox = None
         self._start_afresh()
+
+
+def _nothing() -> None:
+    pass
