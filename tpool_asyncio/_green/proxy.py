@@ -90,7 +90,7 @@ class Proxy(ColourlessProxy):
     def _tpool_in_place(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         return fn(*args, **kwargs)
 
-    def _tpool_now(self, fn: Callable[..., Any], *args: Any) -> Any:
+    def _tpool_now(self, fn: Any, *args: Any) -> Any:
         return self._tpool.execute(fn, self._obj, *args)
 
     def _tpool_here(self, fn: Callable[..., Any], *args: Any) -> Any:
@@ -101,7 +101,7 @@ class Proxy(ColourlessProxy):
     def __enter__(self) -> Any:
         entering = Entering(self._obj)
         try:
-            return self._tpool.execute(Run(self, entering))
+            return self._tpool.execute(Run((self, entering, False)))
         except BaseException:
             self._tpool_give_up(entering)
             raise
@@ -113,7 +113,7 @@ class Proxy(ColourlessProxy):
         if leaving is None:
             return None
         try:
-            return bool(self._tpool.execute(Run(self, leaving)))
+            return bool(self._tpool.execute(Run((self, leaving, False))))
         except BaseException:
             self._tpool_in_any_case(leaving)
             raise

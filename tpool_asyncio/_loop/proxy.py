@@ -118,7 +118,7 @@ class Proxy(ColourlessProxy):
         await self
         entering = Entering(self._obj)
         try:
-            return await self._tpool.execute(Run(self, entering))
+            return await self._tpool.execute(Run((self, entering, False)))
         except BaseException:
             self._tpool_give_up(entering)
             raise
@@ -130,7 +130,7 @@ class Proxy(ColourlessProxy):
         if leaving is None:
             return None
         try:
-            return bool(await self._tpool.execute(Run(self, leaving)))
+            return bool(await self._tpool.execute(Run((self, leaving, False))))
         except BaseException:
             self._tpool_in_any_case(leaving)
             raise

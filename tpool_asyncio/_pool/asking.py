@@ -8,7 +8,7 @@ from tpool_asyncio._pool.worker import Worker, current_worker
 if TYPE_CHECKING:
     from tpool_asyncio._pool.crew import Crew
 
-__all__ = ["Asker", "asking_workers", "is_waited_for_by", "waiting_workers"]
+__all__ = ["Asker", "askers", "asking_workers", "is_waited_for_by", "waiting_workers"]
 
 
 class Asker:
@@ -30,6 +30,9 @@ class Asker:
 
 _asking: ContextVar[tuple[Asker, ...]] = ContextVar("tpool_asyncio._asking", default=())
 
+askers = _asking.get
+"""Returns what there is of them here and now, mostly nothing."""
+
 
 def waiting_workers() -> list[Worker]:
     """Return the workers that wait, one for another, for what runs here and now."""
@@ -38,8 +41,7 @@ def waiting_workers() -> list[Worker]:
 
 def is_waited_for_by(crew: "Crew") -> bool:
     """Return whether a worker of a crew waits for what runs here and now."""
-    askers = _asking.get()
-    return bool(askers) and any((worker := asker.worker) is not None and worker.crew is crew for asker in askers)
+    return any((worker := asker.worker) is not None and worker.crew is crew for asker in askers())
 
 
 def asking_workers() -> list[Worker]:

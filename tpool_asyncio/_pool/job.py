@@ -97,7 +97,8 @@ class Job:
 class Wrapper:
     """A callable of this package around a function of the user's, by whose name messages call it."""
 
-    __slots__ = ("func",)
+    if not TYPE_CHECKING:
+        __slots__ = ()
 
     func: Callable[..., Any]
 

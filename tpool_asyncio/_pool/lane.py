@@ -35,7 +35,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tpool_asyncio._pool.asking import is_waited_for_by
+from tpool_asyncio._pool.asking import askers, is_waited_for_by
 from tpool_asyncio._pool.chore import Chore
 from tpool_asyncio._pool.crew import HARD_CAP, Crew
 
@@ -215,11 +215,13 @@ class Lane:
         """Queue a job; raise a `RuntimeError` if it can never run."""
         crew = self._crew
         # For a chore nobody waits, so it may come when the worker has done waiting.
-        circular = is_waited_for_by(crew) and not isinstance(job, Chore)
-        with self.home.lock:
+        home = self.home
+        circular = askers() and is_waited_for_by(crew) and not isinstance(job, Chore)
+        with home.lock:
             admitted = not (self._released or crew.lost or circular)
             if admitted:
-                self.home.check_open()
+                if home.refusal is not None:
+                    home.check_open()
                 crew.queue.append(job)
         if not admitted:
             raise self._refusal(job)

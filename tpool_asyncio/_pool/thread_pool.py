@@ -87,7 +87,7 @@ class ThreadPool:
         self.idle_timeout = -1 if idle_timeout is None else min(idle_timeout, threading.TIMEOUT_MAX)  # -1 for ever
         self.exit_grace = None if exit_grace is None else min(exit_grace, threading.TIMEOUT_MAX)
         self.local = _PerThread()
-        self._refusal: Exception | None = None
+        self.refusal: Exception | None = None
         self._start_afresh()
         lifetime.register(self)
 
@@ -132,7 +132,7 @@ class ThreadPool:
     def _choose_submit(self) -> None:
         crew = self._crews[-1]
         self.submit: Callable[[Job], None]
-        if self._refusal is not None:
+        if self.refusal is not None:
             self.submit = self._refuse
         elif crew.size == 0:
             self.submit = self._run_in_place
@@ -144,7 +144,7 @@ class ThreadPool:
     def refuse(self, error: ValueError) -> None:
         """Raise a copy of this error for every call, until a size is set."""
         with self.lock:
-            self._refusal = error
+            self.refusal = error
             self._choose_submit()
 
     def _refuse(self, job: Job) -> None:
@@ -153,7 +153,7 @@ class ThreadPool:
 
     def check_open(self) -> None:
         """Raise the error that there is for every call, if there is one."""
-        if (error := self._refusal) is not None:
+        if (error := self.refusal) is not None:
             raise type(error)(*error.args)
 
     def _run_in_place(self, job: Job) -> None:
@@ -250,8 +250,8 @@ class ThreadPool:
         crew.stir()
 
     def _accept_size(self) -> None:
-        if isinstance(self._refusal, ValueError):
-            self._refusal = None
+        if isinstance(self.refusal, ValueError):
+            self.refusal = None
         self._warn_in_place = True
 
     def _set_crew_size(self, crew: Crew, size: int) -> None:
@@ -346,7 +346,7 @@ class ThreadPool:
     def close(self, error: Exception, done: Callable[[], object]) -> Farewell:
         """Refuse all further calls with a copy of this error, and dismiss the crews."""
         with self.lock:
-            self._refusal = error
+            self.refusal = error
         return self.dismiss(done, with_lanes=True)
 
     # What others may know

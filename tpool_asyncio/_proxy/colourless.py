@@ -245,7 +245,7 @@ def proxy_call(
     else:
         proxy = kind(_NOTHING, autowrap)
     execute = kind._tpool_in_place if nonblocking else proxy._tpool.execute
-    return execute(Run(proxy, fn), *args, **kwargs)
+    return execute(Run((proxy, fn, False)), *args, **kwargs)
 
 
 def check_spelling(kind: type[ColourlessProxy], proxy: object) -> None:

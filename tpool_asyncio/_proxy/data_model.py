@@ -27,13 +27,13 @@ class DataModel(ObjectProxy):
 
     __slots__ = ()
 
-    def _tpool_now(self, fn: Callable[..., Any], *args: Any) -> Any:
+    def _tpool_now(self, fn: Any, *args: Any) -> Any:
         """Make a call on the object whose result is wanted at once."""
         raise NotImplementedError
 
     def _tpool_pooled(self, fn: Callable[..., Any], *args: Any, by_name: bool = False) -> Any:
         """Make a call on the object that can be awaited, if it has to be."""
-        return self._tpool.execute(Run(self, fn, by_name), self._obj, *args)
+        return self._tpool.execute(Run((self, fn, by_name)), self._obj, *args)
 
     def _tpool_binary(self, operation: Callable[..., Any], other: Any, *rest: Any) -> Any:
         return self._tpool_pooled(operation, bare(other), *rest)
@@ -42,7 +42,7 @@ class DataModel(ObjectProxy):
         return self._tpool_pooled(partial(_reflected, operation), other, *rest)
 
     def _tpool_update(self, operation: Callable[..., Any], other: Any) -> Any:
-        return self._tpool_now(Run(self, operation), bare(other))
+        return self._tpool_now(Run((self, operation, False)), bare(other))
 
     # In the pool
 

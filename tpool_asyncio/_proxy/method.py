@@ -13,24 +13,30 @@ if TYPE_CHECKING:
 __all__ = ["ClosingRun", "Method", "Run"]
 
 
-class Run(Wrapper):
-    """What runs in the pool: a function, and then the policy of the proxy on its result."""
+class Run(Wrapper, tuple["ObjectProxy", "Callable[..., Any]", bool]):
+    """What runs in the pool: a function, and then the policy of the proxy on its result.
 
-    __slots__ = ("_by_name", "proxy")
+    Made as ``Run((proxy, function, by_name))``. A tuple is made in half the time of another object.
+    """
 
-    def __init__(self, proxy: "ObjectProxy", fn: "Callable[..., Any]", by_name: bool = False) -> None:
-        self.func = fn
-        self.proxy = proxy
-        self._by_name = by_name
+    __slots__ = ()
+
+    @property
+    def proxy(self) -> "ObjectProxy":
+        return self[0]
+
+    @property
+    def func(self) -> "Callable[..., Any]":  # type: ignore[override]
+        return self[1]
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        proxy = self.proxy
+        proxy, fn, by_name = self
         if proxy._tpool_items is not None:
-            proxy._tpool_forget_items(self.func)
-        value = self.func(*args, **kwargs)
+            proxy._tpool_forget_items(fn)
+        value = fn(*args, **kwargs)
         policy = proxy._tpool
-        if policy.items or self._by_name:
-            return policy.handed_out(value, proxy, self._by_name)
+        if policy.items or by_name:
+            return policy.handed_out(value, proxy, by_name)
         # The same without the call.
         if value is proxy._obj:
             return proxy

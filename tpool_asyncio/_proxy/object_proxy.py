@@ -106,8 +106,10 @@ class ObjectProxy:
         policy = self._tpool
         if policy.types and isinstance(value, policy.types):
             return self if value is self._obj else self._tpool_attribute(name, value)
-        if type(value) is BuiltinMethodType and name not in policy.special:  # saves a call
-            return Method(policy.execute, Run(self, value))
+        if name not in policy.special:  # saves a call for most methods
+            kind = type(value)
+            if kind is BuiltinMethodType or (kind is MethodType and not _waits_by_itself(value)):
+                return Method(policy.execute, Run((self, value, False)))
         if callable(value):
             return self._tpool_method(value, name)
         return self._tpool_attribute(name, value) if name in policy.names else policy.handed_out(value, self)
@@ -117,11 +119,8 @@ class ObjectProxy:
         policy = self._tpool
         kind = type(value)
         if kind is MethodType or kind is FunctionType:
-            code = getattr(value, "__code__", None)
-            if code is not None and code.co_flags & _WAITS_BY_ITSELF:
+            if _waits_by_itself(value):
                 return value
-            if name not in policy.special:
-                return Method(policy.execute, Run(self, value))
         elif issubclass(kind, type) and issubclass(value, BaseException):
             return value  # so that it can be caught
         elif issubclass(kind, ObjectProxy):
@@ -135,9 +134,9 @@ class ObjectProxy:
         pin = policy.pin
         if pin is not None and name == "close" and pin.root == id(self._obj):
             if pin.released:
-                return Method(self._tpool_in_place, Run(self, _closed_already))
-            return Method(policy.execute, ClosingRun(self, value, by_name))
-        return Method(policy.execute, Run(self, value, by_name))
+                return Method(self._tpool_in_place, Run((self, _closed_already, False)))
+            return Method(policy.execute, ClosingRun((self, value, by_name)))
+        return Method(policy.execute, Run((self, value, by_name)))
 
     @staticmethod
     def _tpool_in_place(fn: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -255,7 +254,15 @@ _set_anchor = vars(ObjectProxy)["_tpool_anchor"].__set__
 
 _OWN = frozenset(name for name in ObjectProxy.__slots__ if name != "__weakref__")
 
-_WAITS_BY_ITSELF = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+_ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
+
+def _waits_by_itself(function: Any) -> int:
+    """Return something true for a coroutine function, or a method that is one."""
+    try:
+        return function.__code__.co_flags & _ASYNC  # type: ignore[no-any-return]
+    except AttributeError:
+        return 0
 
 
 _STARTS_ANEW = frozenset(
