@@ -204,7 +204,7 @@ def closing(proxy: P, /) -> Generator[P, None, None]:
         AttributeError: The object has no method ``close``.
         BaseException: Whatever ``close`` raises.
 
-    Cancellation: As with any call; one that is still queued may be dropped.
+    Cancellation: Ends the waiting. The object is closed in any case.
 
     To be used in any thread, in green threads and scripts.
 
@@ -215,7 +215,15 @@ def closing(proxy: P, /) -> Generator[P, None, None]:
     try:
         yield proxy
     finally:
-        proxy.close()
+        leaving = proxy._tpool_closing()
+        if leaving is None:
+            proxy.close()
+        else:
+            try:
+                proxy._tpool.execute(leaving)
+            except BaseException:
+                proxy._tpool_in_any_case(leaving)
+                raise
 
 
 _default = handle_on(async_handle_on(shared_pool))

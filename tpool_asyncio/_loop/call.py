@@ -7,7 +7,7 @@ would be one of the dearest parts of it. What each thread may touch is told in
 """
 
 import asyncio
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from tpool_asyncio._loop.loop_job import LoopJob, presentable
 from tpool_asyncio._pool.job import ENDED
@@ -30,6 +30,15 @@ class Call(LoopJob, asyncio.Future[T]):
         """Name the function, where it is still known, in what asyncio says of its futures."""
         text, name = super().__repr__(), self.name
         return text if name is ENDED else text.replace("Call", f"Call {name}", 1)
+
+    def __aiter__(self) -> NoReturn:
+        raise TypeError("a call has to be awaited before its result is iterated over: 'async for item in await ...'")
+
+    async def __aenter__(self) -> NoReturn:
+        raise TypeError("a call has to be awaited before its result is entered: 'async with await ...'")
+
+    async def __aexit__(self, *failure: object) -> None:
+        """Do nothing; `__aenter__` has raised."""
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel the call: a queued one never runs, a running one is abandoned."""

@@ -57,6 +57,7 @@ def new_entrance(pool: "ThreadPool | Lane", loop: asyncio.AbstractEventLoop) -> 
 def no_loop_error() -> RuntimeError:
     return RuntimeError(
         "tpool.execute needs an event loop that runs in this thread; call it in a coroutine (asyncio.run(main()))."
-        " Inside a call, which may block anyway, call the function itself. Synchronous code that is to wait like a"
-        " coroutine needs the green spelling, tpool_asyncio.green.tpool"
+        " Inside a call, which may block anyway, call the function itself, and of a proxy the method of its _obj, or"
+        " from_thread.run(proxy.method, ...). Synchronous code that is to wait like a coroutine needs the green"
+        " spelling, tpool_asyncio.green.tpool"
     )

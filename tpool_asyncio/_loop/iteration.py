@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextvars import copy_context
 from functools import partial
 from types import GeneratorType, TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from tpool_asyncio._loop.entrance import running_loop
 from tpool_asyncio._loop.stream import Stream, StreamHolder
@@ -60,6 +60,9 @@ class Iteration(StreamHolder, AsyncIterator[T]):
             raise StopAsyncIteration if error is None else error
         finally:
             del error, stream, self  # or else the traceback of the error and this frame would hold each other
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError("this is iterated over with 'async for', as the items come from the pool")
 
     async def aclose(self) -> None:
         """Read no more, and wait until the source has been closed, in the pool. A second time does nothing.

@@ -11,7 +11,7 @@ from tpool_asyncio._loop.iteration import Iteration, proxy_stream
 from tpool_asyncio._loop.loop_job import presentable
 from tpool_asyncio._loop.pool import Pool, handle_on
 from tpool_asyncio._pool.default import shared_pool
-from tpool_asyncio._pool.job import Wrapper, call_name
+from tpool_asyncio._pool.job import call_name
 from tpool_asyncio._proxy import colourless
 from tpool_asyncio._proxy.colourless import ColourlessProxy
 from tpool_asyncio._proxy.method import Run
@@ -97,10 +97,9 @@ class Proxy(ColourlessProxy):
 
     def _tpool_now(self, fn: Any, *args: Any) -> Any:
         if self._tpool.pin is not None:
-            what = fn.func if isinstance(fn, Wrapper) else fn
             raise RuntimeError(
-                f"the object is pinned to a thread, and what needs {what!r} at once cannot be awaited;"
-                " use 'await tpool.proxy_call(proxy, function, proxy._obj, ...)'"
+                f"the object is pinned to a thread, and what needs {call_name(fn)} at once cannot be awaited; use"
+                " 'await tpool.proxy_call(proxy, function, proxy._obj, ...)', with operator.setitem for instance"
             )
         return fn(self._obj, *args)
 
@@ -134,6 +133,12 @@ class Proxy(ColourlessProxy):
         except BaseException:
             self._tpool_in_any_case(leaving)
             raise
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} is entered with 'async with', as that is done in the pool")
+
+    def __exit__(self, *failure: object) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} is left with 'async with', as that is done in the pool")
 
     def __iter__(self) -> NoReturn:
         # Without this method, ``for`` would ask `__getitem__` for one future after the other, and never end.
@@ -237,7 +242,15 @@ async def closing(proxy: Q, /) -> AsyncGenerator[Q, None]:
     try:
         yield proxy
     finally:
-        await asyncio.shield(proxy.close())  # or else a cancellation could drop it from the queue
+        leaving = proxy._tpool_closing()
+        if leaving is None:
+            await proxy.close()
+        else:
+            try:
+                await proxy._tpool.execute(leaving)
+            except BaseException:
+                proxy._tpool_in_any_case(leaving)
+                raise
 
 
 _default = handle_on(shared_pool)

@@ -80,6 +80,9 @@ _MANY = 100
 _TURN = 1_000
 """Items that a consumer takes at the most before it gives way."""
 
+_PATIENCE = 0.1
+"""Seconds that who closes an iteration waits for a read that is under way."""
+
 _STRIDE = 128
 """Items read at the most between two looks at the clock."""
 
@@ -299,10 +302,21 @@ class Stream:
             self._start(loop)
 
     def close(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[BaseException | None]":
-        """Stop; return a future that gets the error, or None, when the source has been closed."""
+        """Stop; return a future that gets the error, or None, when the source has been closed.
+
+        If the source is being read, and that takes longer than `_PATIENCE`, nobody waits for it, as it may be for ever.
+        """
         closed: asyncio.Future[BaseException | None] = loop.create_future()
         self.stop(lambda error: post(loop, partial(_answer, closed, error)))
+        if not self._way._waits:
+            loop.call_later(_PATIENCE, self._stop_waiting, closed)
         return closed
+
+    def _stop_waiting(self, closed: "asyncio.Future[BaseException | None]") -> None:
+        with self._lock:
+            stuck = self._reading and not self._is_closing
+        if stuck:
+            _answer(closed, None)
 
     # The trip, in the pool
 

@@ -108,7 +108,7 @@ def call_name(fn: object) -> str:
     try:
         while isinstance(fn, (partial, Wrapper)):
             fn = fn.func
-        name, module = fn.__qualname__, fn.__module__  # type: ignore[attr-defined]
+        name, module = fn.__qualname__, getattr(fn, "__module__", None)  # type: ignore[attr-defined]
     except Exception:  # an object that has no names, or that raises whatever it likes when it is asked for something
         name = module = None
     if type(name) is not str:

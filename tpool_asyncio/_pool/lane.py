@@ -248,10 +248,15 @@ class Lane:
         crew.trash.append(box)
         if not crew.dozing or len(crew.trash) % _TOO_MUCH == 0:
             crew.dozing = True
-            try:
-                self.submit(Chore(self.home, crew.empty_trash))
-            except RuntimeError:  # there is no such thread any more
-                crew.dozing = False
+            with self.home.lock:
+                # The thread of a lane that has been released may sleep until somebody needs it.
+                there = not crew.lost and self.home.refusal is None and (not self._released or crew._active() > 0)
+                if there:
+                    crew.queue.append(Chore(self.home, crew.empty_trash))
+            if there:
+                crew.stir()
+            else:
+                crew.dozing = False  # the thread is about to end, and empties the trash then
 
     def dropped(self) -> None:
         """Do what `ThreadPool.dropped` does."""

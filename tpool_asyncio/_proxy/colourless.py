@@ -14,7 +14,7 @@ from tpool_asyncio._pool.job import Wrapper
 from tpool_asyncio._pool.refusal import close_unused, not_callable_error
 from tpool_asyncio._pool.size import check_batch
 from tpool_asyncio._proxy.data_model import DataModel
-from tpool_asyncio._proxy.method import Run
+from tpool_asyncio._proxy.method import Method, Run
 from tpool_asyncio._proxy.object_proxy import ObjectProxy, bare
 from tpool_asyncio._proxy.pin import Pin
 from tpool_asyncio._proxy.policy import Names, Policy, Types, check_names, check_types
@@ -54,6 +54,7 @@ class _ProxyType(type):
         limiter: Any = None,
         context: Context | None = None,
         name: str | None = None,
+        **unknown: Any,
     ) -> P:
         """Return a proxy of what ``factory(*args)`` returns, which is called in the pool.
 
@@ -78,6 +79,11 @@ class _ProxyType(type):
         if _is_coroutine_function(factory) or not callable(factory):
             close_unused(factory)
             raise TypeError(f"create takes what makes the object, a function or class that blocks, and not {factory!r}")
+        if unknown:
+            raise TypeError(
+                f"create has no keyword {', '.join(unknown)}; keyword arguments of the factory go into a"
+                " functools.partial, or a lambda"
+            )
         options = {
             "timeout": timeout,
             "queue_timeout": queue_timeout,
@@ -148,6 +154,11 @@ class ColourlessProxy(DataModel, metaclass=_ProxyType):
         if pin is not None and pin.released:
             return None
         return Once(type(self._obj).__exit__, self._obj, *failure)
+
+    def _tpool_closing(self) -> Once | None:
+        """Return what ``closing`` has to do at its end, None if that is no call that could be dropped."""
+        close = self.close
+        return Once(close.args[0]) if type(close) is Method and close.func is self._tpool.execute else None
 
     def _tpool_in_any_case(self, call: Once) -> None:
         """Have a call made that has been dropped from the queue: nobody waits for it any more, but it must be made."""

@@ -89,11 +89,15 @@ class ObjectProxy:
         """Drop the iteration over an object that is about to be used otherwise, but no items without a word."""
         while isinstance(fn, (partial, Wrapper)):
             fn = fn.func
+        name = getattr(fn, "__name__", None)
+        if name in _MOVES_NOTHING:
+            return
         left = self._tpool_items._stream.left()
-        if left and getattr(fn, "__name__", None) not in _STARTS_ANEW:
+        if left and name not in _STARTS_ANEW:
             raise RuntimeError(
                 f"{call_name(fn)} would skip {left} items that an iteration over the object has read ahead; let the"
-                " iteration come to its end before, or have nothing read ahead: Proxy(..., batch=1)"
+                " iteration come to its end before, begin anew (execute, seek, close), or have nothing read ahead:"
+                " Proxy(..., batch=1)"
             )
         _set_items(self, None)
 
@@ -148,7 +152,8 @@ class ObjectProxy:
             maker = object.__getattribute__(self, "_tpool_maker")
         except AttributeError:
             raise RuntimeError(
-                f"this {type(self).__name__} has no object; a subclass has to call super().__init__(obj, ...)"
+                f"this {type(self).__name__} has no object; a subclass has to call super().__init__(obj, ...) before it"
+                " does anything with itself"
             ) from None
         raise RuntimeError(
             f"what {call_name(maker.func)} returns has not been made yet; await the proxy, or use it in async with"
@@ -161,8 +166,13 @@ class ObjectProxy:
     def __setattr__(self, name: str, value: Any) -> None:
         if _is_own(self, name):
             object.__setattr__(self, name, value)
-        else:
+            return
+        try:
             self._tpool_here(setattr, name, value)
+        except AttributeError as error:
+            if type(self).__dictoffset__:
+                error.add_note("An attribute of the proxy itself has to be declared in its class, with a value.")
+            raise
 
     def __delattr__(self, name: str) -> None:
         if _is_own(self, name):
@@ -265,9 +275,13 @@ def _waits_by_itself(function: Any) -> int:
         return 0
 
 
+_MOVES_NOTHING = frozenset(
+    {"__enter__", "fileno", "flush", "getbuffer", "getvalue", "isatty", "readable", "seekable", "writable"}
+)
+"""Methods for which it makes no difference how far an object has been read."""
+
 _STARTS_ANEW = frozenset(
     {
-        "__enter__",
         "__exit__",
         "callproc",
         "cancel",

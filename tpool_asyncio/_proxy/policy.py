@@ -109,7 +109,10 @@ def check_types(autowrap: Types) -> tuple[type | UnionType, ...]:
         types = tuple(types)
         if all(isinstance(each, (type, UnionType)) for each in types):
             return types
-    raise TypeError(f"autowrap takes a type or a collection of types, not {autowrap!r}; names go into autowrap_names")
+    raise TypeError(
+        f"autowrap takes a type or a collection of types, not {autowrap!r}; names go into autowrap_names, and to have a"
+        " function make the object, there is Proxy.create(function, ...)"
+    )
 
 
 def check_names(autowrap_names: Names) -> frozenset[str]:
