@@ -14,12 +14,13 @@ from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._green.iteration import Iteration
 from tpool_asyncio._green.script_call import call_in_script
 from tpool_asyncio._green.waiting import await_, current_driven, script_hub, wait
-from tpool_asyncio._loop.iteration import stream_of
+from tpool_asyncio._loop.iteration import begin
 from tpool_asyncio._loop.loop_job import outcome_of
 from tpool_asyncio._loop.option_call import Limiter
 from tpool_asyncio._loop.options import OnCancel
 from tpool_asyncio._loop.options import Options as AsyncOptions
 from tpool_asyncio._loop.pool import Pool as AsyncPool
+from tpool_asyncio._pool.asking import asking
 from tpool_asyncio._pool.default import DEFAULT_SIZE
 from tpool_asyncio._pool.lane import Lane
 from tpool_asyncio._pool.refusal import close_unused
@@ -73,7 +74,7 @@ class Options:
 
         .. versionadded:: 0.1.0
         """
-        return Iteration(stream_of(self._options, source, args, kwargs, batch))
+        return begin(Iteration, self._options, source, args, kwargs, batch)
 
     def _stream_options(self) -> AsyncOptions:
         return self._options
@@ -234,7 +235,7 @@ class Pool:
 
         .. versionadded:: 0.1.0
         """
-        return Iteration(stream_of(self._pool.options(), source, args, kwargs, batch))
+        return begin(Iteration, self._pool.options(), source, args, kwargs, batch)
 
     def _stream_options(self) -> AsyncOptions:
         return self._pool.options()
@@ -339,7 +340,7 @@ def _execute(
         raise
     if worker is not None:
         # A worker of another pool. While it waits it does not count, lest two pools wait for each other.
-        with worker.crew.parking(worker):
+        with worker.crew.parking(worker), asking(worker):
             return _execute_in_script(hub, pool, way, fn, args, kwargs)
     return _execute_in_script(hub, pool, way, fn, args, kwargs)
 

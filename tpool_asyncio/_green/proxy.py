@@ -12,7 +12,7 @@ from tpool_asyncio._loop.pool import handle_on as async_handle_on
 from tpool_asyncio._pool.default import shared_pool
 from tpool_asyncio._proxy import colourless
 from tpool_asyncio._proxy.colourless import ColourlessProxy
-from tpool_asyncio._proxy.method import Run
+from tpool_asyncio._proxy.method import Run, short_name
 from tpool_asyncio._proxy.object_proxy import bare
 from tpool_asyncio._proxy.special import END, Entering
 
@@ -91,6 +91,8 @@ class Proxy(ColourlessProxy):
         return fn(*args, **kwargs)
 
     def _tpool_now(self, fn: Any, *args: Any) -> Any:
+        if self._tpool_items is not None:
+            self._tpool_forget_items(short_name(fn))
         return self._tpool.execute(fn, self._obj, *args)
 
     def _tpool_here(self, fn: Callable[..., Any], *args: Any) -> Any:
@@ -101,7 +103,7 @@ class Proxy(ColourlessProxy):
     def __enter__(self) -> Any:
         entering = Entering(self._obj)
         try:
-            return self._tpool.execute(Run((self, entering, False)))
+            return self._tpool.execute(Run((self, entering, False, "__enter__")))
         except BaseException:
             self._tpool_give_up(entering)
             raise
@@ -113,7 +115,7 @@ class Proxy(ColourlessProxy):
         if leaving is None:
             return None
         try:
-            return bool(self._tpool.execute(Run((self, leaving, False))))
+            return bool(self._tpool.execute(Run((self, leaving, False, "__exit__"))))
         except BaseException:
             self._tpool_in_any_case(leaving)
             raise
@@ -123,8 +125,8 @@ class Proxy(ColourlessProxy):
         iteration: Iteration[Any] | None = self._tpool_items
         if iteration is None or iteration._stream.over():
             iteration = Iteration(proxy_stream(self))
-            if hasattr(type(self._obj), "__next__"):  # it is its own iterator, so there is but one iteration
-                object.__setattr__(self, "_tpool_items", iteration)
+            if self._tpool_is_iterator():
+                self._tpool_keep_items(iteration)
         return iteration
 
     def __next__(self) -> Any:
@@ -191,7 +193,7 @@ def closing(proxy: P, /) -> Generator[P, None, None]:
     """Have a proxied object closed at the end: ``with tpool.closing(proxy)``.
 
     It calls ``proxy.close()`` however the block ends, where ``with proxy`` does what the object itself does as a
-    context manager; with a connection of `sqlite3`, for instance, that ends a transaction and not the connection.
+    context manager; with a connection of ``sqlite3``, for instance, that ends a transaction and not the connection.
 
     Args:
         proxy: A proxy.

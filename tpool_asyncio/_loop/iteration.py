@@ -12,14 +12,14 @@ from tpool_asyncio._loop.stream import Stream, StreamHolder
 from tpool_asyncio._pool.job import call_name
 from tpool_asyncio._pool.refusal import close_unused
 from tpool_asyncio._pool.size import check_batch
-from tpool_asyncio._proxy.method import Method
+from tpool_asyncio._proxy.method import Method, short_name
 from tpool_asyncio._proxy.object_proxy import ObjectProxy
 from tpool_asyncio._proxy.pin import Pin
 
 if TYPE_CHECKING:
     from tpool_asyncio._loop.options import Options
 
-__all__ = ["Iteration", "proxy_stream", "stream_of"]
+__all__ = ["Iteration", "begin", "proxy_stream"]
 
 T = TypeVar("T")
 
@@ -92,33 +92,61 @@ class Iteration(StreamHolder, AsyncIterator[T]):
         await self.aclose()
 
 
-def stream_of(way: "Options", source: Any, args: tuple[Any, ...], kwargs: dict[str, Any], batch: int | None) -> Stream:
+H = TypeVar("H", bound=StreamHolder)
+
+
+def begin(
+    kind: Callable[[Stream], H],
+    way: "Options",
+    source: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    batch: int | None,
+) -> H:
+    """Return an iteration, of either spelling, over an iterable, or what a function returns."""
+    iteration = kind(_stream_of(way, source, args, kwargs, batch))
+    if issubclass(type(source), ObjectProxy) and source._tpool_is_iterator():
+        source._tpool_keep_items(iteration)
+    return iteration
+
+
+def _stream_of(way: "Options", source: Any, args: tuple[Any, ...], kwargs: dict[str, Any], batch: int | None) -> Stream:
     """Return the stream of items of an iterable, or of what a function returns."""
     wrap = None
     pin = None
     if issubclass(type(source), ObjectProxy):
         if not args and not kwargs and isinstance(source._obj, Iterable):
-            return proxy_stream(source, ahead=True, batch=batch)
+            if source._tpool_items is not None:
+                source._tpool_forget_items("__iter__")
+            return _proxy_stream(source, ahead=True, batch=batch)
         source = source._tpool_method(source._obj, "__call__")
+    keep = None
     if isinstance(source, Method):
         policy = source.__self__._tpool
         way, pin, wrap = policy.way._stream_options(), policy.pin, source.__self__._tpool_wrap()
-        source = source.__wrapped__
+        proxy, source = source.__self__, source.__wrapped__
+        if proxy._tpool_items is not None:
+            proxy._tpool_forget_items(short_name(source))
+        keep = proxy._obj
     opens: Callable[[], tuple[Iterator[Any], Any]]
     if isinstance(source, Iterable) and not args and not kwargs:
         opens = partial(_open_iterable, source)
         keeps_thread = isinstance(source, GeneratorType)
     elif callable(source):
-        opens = partial(_open_function, source, args, kwargs)
+        opens = partial(_open_function, source, args, kwargs, keep)
         keeps_thread = True
     else:
         close_unused(source)
         raise TypeError(f"iterate takes an iterable, or a function and its arguments, not {source!r}")
-    return _new_stream(way, opens, call_name(source), keeps_thread, pin, batch=batch, ahead=True, wrap=wrap)
+    return _new_stream(way, opens, call_name(source), keeps_thread, pin, batch=batch, ahead=True, wrap=wrap, keep=keep)
 
 
-def proxy_stream(proxy: ObjectProxy, *, ahead: bool = False, batch: int | None = None) -> Stream:
-    """Return the stream of items of a proxied object."""
+def proxy_stream(proxy: ObjectProxy) -> Stream:
+    """Return the stream of items of a proxied object, which stays open."""
+    return _proxy_stream(proxy, ahead=False, batch=None, keep=proxy._obj)
+
+
+def _proxy_stream(proxy: ObjectProxy, *, ahead: bool, batch: int | None, keep: Any = None) -> Stream:
     obj, policy = proxy._obj, proxy._tpool
     return _new_stream(
         policy.way._stream_options(),
@@ -129,7 +157,7 @@ def proxy_stream(proxy: ObjectProxy, *, ahead: bool = False, batch: int | None =
         batch=policy.batch if batch is None else batch,
         ahead=ahead,
         wrap=proxy._tpool_wrap(),
-        keep=obj,
+        keep=keep,
     )
 
 
@@ -153,8 +181,12 @@ def _open_iterable(source: Iterable[Any]) -> tuple[Iterator[Any], Any]:
     return iter(source), None
 
 
-def _open_function(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Iterator[Any], Any]:
+def _open_function(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], keep: Any
+) -> tuple[Iterator[Any], Any]:
     made = fn(*args, **kwargs)
+    if made is keep and keep is not None:
+        return iter(made), None  # it is the user's
     if not isinstance(made, Iterable):
         close_unused(made)
         raise TypeError(f"{call_name(fn)} returned {made!r}, which cannot be iterated over")

@@ -8,7 +8,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from tpool_asyncio._loop.entrance import entrance, running_loop
-from tpool_asyncio._loop.iteration import Iteration, stream_of
+from tpool_asyncio._loop.iteration import Iteration, begin
 from tpool_asyncio._loop.option_call import Limiter, OptionCall
 from tpool_asyncio._pool.inline import InlineJob, run_inline
 from tpool_asyncio._pool.job import new_claim
@@ -91,7 +91,7 @@ class Options:
 
         .. versionadded:: 0.1.0
         """
-        return Iteration(stream_of(self, source, args, kwargs, batch))
+        return begin(Iteration, self, source, args, kwargs, batch)
 
     def _stream_options(self) -> "Options":
         return self

@@ -14,7 +14,7 @@ from tpool_asyncio._pool.default import shared_pool
 from tpool_asyncio._pool.job import call_name
 from tpool_asyncio._proxy import colourless
 from tpool_asyncio._proxy.colourless import ColourlessProxy
-from tpool_asyncio._proxy.method import Run
+from tpool_asyncio._proxy.method import Run, short_name
 from tpool_asyncio._proxy.object_proxy import bare
 from tpool_asyncio._proxy.special import END, Entering
 
@@ -91,8 +91,11 @@ class Proxy(ColourlessProxy):
         done: asyncio.Future[Any] = running_loop().create_future()
         try:
             done.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            done.set_exception(presentable(error, call_name(fn)))
+        except (Exception, asyncio.CancelledError) as error:
+            # Without this frame, which holds the future, the traceback does not lead back to the error.
+            stripped = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+            done.set_exception(presentable(stripped, call_name(fn)))
+            del stripped
         return done
 
     def _tpool_now(self, fn: Any, *args: Any) -> Any:
@@ -101,6 +104,8 @@ class Proxy(ColourlessProxy):
                 f"the object is pinned to a thread, and what needs {call_name(fn)} at once cannot be awaited; use"
                 " 'await tpool.proxy_call(proxy, function, proxy._obj, ...)', with operator.setitem for instance"
             )
+        if self._tpool_items is not None:
+            self._tpool_forget_items(short_name(fn))
         return fn(self._obj, *args)
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -117,7 +122,7 @@ class Proxy(ColourlessProxy):
         await self
         entering = Entering(self._obj)
         try:
-            return await self._tpool.execute(Run((self, entering, False)))
+            return await self._tpool.execute(Run((self, entering, False, "__enter__")))
         except BaseException:
             self._tpool_give_up(entering)
             raise
@@ -129,7 +134,7 @@ class Proxy(ColourlessProxy):
         if leaving is None:
             return None
         try:
-            return bool(await self._tpool.execute(Run((self, leaving, False))))
+            return bool(await self._tpool.execute(Run((self, leaving, False, "__exit__"))))
         except BaseException:
             self._tpool_in_any_case(leaving)
             raise
@@ -149,8 +154,8 @@ class Proxy(ColourlessProxy):
         iteration: Iteration[Any] | None = self._tpool_items
         if iteration is None or iteration._stream.over():
             iteration = Iteration(proxy_stream(self))
-            if hasattr(type(self._obj), "__next__"):  # it is its own iterator, so there is but one iteration
-                object.__setattr__(self, "_tpool_items", iteration)
+            if self._tpool_is_iterator():
+                self._tpool_keep_items(iteration)
         return iteration
 
     async def __anext__(self) -> Any:
@@ -217,7 +222,7 @@ async def closing(proxy: Q, /) -> AsyncGenerator[Q, None]:
     """Have a proxied object closed at the end: ``async with tpool.closing(proxy)``.
 
     It awaits ``proxy.close()`` however the block ends, where ``async with proxy`` does what the object itself does as a
-    context manager; with a connection of `sqlite3`, for instance, that ends a transaction and not the connection.
+    context manager; with a connection of ``sqlite3``, for instance, that ends a transaction and not the connection.
 
     Args:
         proxy: A proxy; one of ``Proxy.create`` is made first.
@@ -237,7 +242,11 @@ async def closing(proxy: Q, /) -> AsyncGenerator[Q, None]:
     .. versionadded:: 0.1.0
     """
     colourless.check_spelling(Proxy, proxy)
-    await proxy
+    try:
+        await proxy
+    except BaseException:
+        proxy._tpool_close_when_made()
+        raise
     _ = proxy.close  # which raises now if there is none
     try:
         yield proxy

@@ -233,6 +233,10 @@ class Stream:
     def end(self) -> BaseException | None:
         """Return the error with which the iteration ends, the first time, or None."""
         error, self._error = self._error, None
+        if isinstance(error, StopAsyncIteration):  # which would end the iteration as if there had been no error
+            wrapped = RuntimeError(f"{self._name} raised StopAsyncIteration")
+            wrapped.__cause__ = error
+            return wrapped
         return error if error is None else presentable(error, self._name)
 
     def _start(self, loop: asyncio.AbstractEventLoop, *, after_lost: bool = False) -> None:
@@ -459,7 +463,7 @@ class Stream:
             if self._is_closing:
                 return
             self._is_closing = True
-            early = not self._exhausted
+            early = self._stopped or not self._exhausted
         if self._stopped and self._error is None:
             self._clear()  # of what the last trip has added meanwhile
         iterator, self._iterator = self._iterator, None

@@ -1,5 +1,7 @@
 """Which workers wait for the code that runs here and now: the chain of calls that wait, one for another."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING
 
@@ -8,7 +10,7 @@ from tpool_asyncio._pool.worker import Worker, current_worker
 if TYPE_CHECKING:
     from tpool_asyncio._pool.crew import Crew
 
-__all__ = ["Asker", "askers", "asking_workers", "is_waited_for_by", "waiting_workers"]
+__all__ = ["Asker", "askers", "asking", "asking_workers", "is_waited_for_by", "waiting_workers"]
 
 
 class Asker:
@@ -32,6 +34,18 @@ _asking: ContextVar[tuple[Asker, ...]] = ContextVar("tpool_asyncio._asking", def
 
 askers = _asking.get
 """Returns what there is of them here and now, mostly nothing."""
+
+
+@contextmanager
+def asking(worker: Worker) -> Iterator[None]:
+    """Have a worker known as waiting in all that is called from here."""
+    asker = Asker(worker)
+    token = _asking.set((*_asking.get(), asker))
+    try:
+        yield
+    finally:
+        asker.answered()
+        _asking.reset(token)
 
 
 def waiting_workers() -> list[Worker]:

@@ -4,7 +4,7 @@ import inspect
 from _thread import allocate_lock
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from types import CoroutineType, FunctionType, MethodType
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from tpool_asyncio._pool.job import Wrapper
 from tpool_asyncio._pool.refusal import close_unused, not_callable_error
 from tpool_asyncio._pool.size import check_batch
 from tpool_asyncio._proxy.data_model import DataModel
-from tpool_asyncio._proxy.method import Method, Run
+from tpool_asyncio._proxy.method import Method, Run, short_name
 from tpool_asyncio._proxy.object_proxy import ObjectProxy, bare
 from tpool_asyncio._proxy.pin import Pin
 from tpool_asyncio._proxy.policy import Names, Policy, Types, check_names, check_types
@@ -96,7 +96,7 @@ class _ProxyType(type):
         proxy = object.__new__(cls)
         object.__setattr__(proxy, "_tpool", policy)
         object.__setattr__(proxy, "_tpool_items", None)
-        object.__setattr__(proxy, "_tpool_maker", _Maker(factory, args, pin))
+        object.__setattr__(proxy, "_tpool_maker", _Maker(factory, args))
         return cls._tpool_created(proxy)  # type: ignore[return-value]
 
 
@@ -140,8 +140,6 @@ class ColourlessProxy(DataModel, metaclass=_ProxyType):
         }
         policy = _new_policy(type(self), autowrap, autowrap_names, autowrap_items, pin, held, pool, batch, options)
         self._tpool_set_up(obj, policy)
-        if pin and held is None and policy.pin is not None:
-            policy.pin.root = id(obj)
 
     def _tpool_give_up(self, entering: Entering) -> None:
         """Have the object left that nobody waits to be entered any more."""
@@ -160,12 +158,19 @@ class ColourlessProxy(DataModel, metaclass=_ProxyType):
         close = self.close
         return Once(close.args[0]) if type(close) is Method and close.func is self._tpool.execute else None
 
+    def _tpool_close_when_made(self) -> None:
+        """Have an object closed whose making goes on although nobody waits for it any more."""
+        maker = object.__getattribute__(self, "_tpool_maker")
+        maker.closing = closing = Once(_close_object, self)
+        if self._tpool_is_made():  # in the meantime
+            self._tpool_in_any_case(closing)
+
     def _tpool_in_any_case(self, call: Once) -> None:
         """Have a call made that has been dropped from the queue: nobody waits for it any more, but it must be made."""
         if not call.has_begun():
             core = self._tpool.way._stream_options()._pool._core
             with suppress(RuntimeError):  # if there is no thread to do it any more
-                core.submit(Chore(core.home, call))
+                core.submit(Chore(core.home, call, context=copy_context()))
 
     @classmethod
     def _tpool_handle(cls, pool: Any) -> Any:
@@ -193,22 +198,23 @@ def _new_policy(
     way = kind._tpool_handle(pool)
     given = {key: value for key, value in options.items() if value != _DEFAULTS[key]}
     way.options(**given)  # refuses what is wrong, before a thread is taken
-    if pin and held is None:
+    root = pin and held is None
+    if root:
         held = Pin(way._thread_pool())
     if held is not None:
         way = way._beside(held.lane)
     if given:
         way = way.options(**given)
-    return Policy(way, types=types, names=names, items=autowrap_items, batch=batch, pin=held)
+    return Policy(way, types=types, names=names, items=autowrap_items, batch=batch, pin=held, root=root)
 
 
 class _Maker(Wrapper):
     """Makes the object of a proxy, in the pool."""
 
-    def __init__(self, factory: Callable[..., Any], args: tuple[Any, ...], pins: bool) -> None:
+    def __init__(self, factory: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self.func = factory
         self.args = args
-        self.pins = pins
+        self.closing: Once | None = None  # what is to be done when the object is there, as nobody waits for it
         self.call: Any = None
         self._lock = allocate_lock()  # two loops may each ask for the object at once
 
@@ -219,12 +225,15 @@ class _Maker(Wrapper):
                 return
             obj = bare(self.func(*self.args))
             _check_object(obj)
-            policy = proxy._tpool
-            if self.pins and policy.pin is not None:
-                policy.pin.root = id(obj)
-            proxy._tpool_set_up(obj, policy)
+            proxy._tpool_set_up(obj, proxy._tpool)
             self.func = _made
             self.args = ()
+        if self.closing is not None:
+            self.closing()
+
+
+def _close_object(proxy: ColourlessProxy) -> None:
+    proxy._obj.close()
 
 
 def _made() -> None:
@@ -236,6 +245,7 @@ def in_place(kind: type[ColourlessProxy], proxy: P) -> P:
     check_spelling(kind, proxy)
     view = proxy._tpool_twin()
     view._tpool_set_up(proxy._obj, proxy._tpool.in_place(kind._tpool_in_place))
+    view._tpool_keep_items(proxy._tpool_items)
     return view
 
 
@@ -256,7 +266,7 @@ def proxy_call(
     else:
         proxy = kind(_NOTHING, autowrap)
     execute = kind._tpool_in_place if nonblocking else proxy._tpool.execute
-    return execute(Run((proxy, fn, False)), *args, **kwargs)
+    return execute(Run((proxy, fn, False, short_name(fn))), *args, **kwargs)
 
 
 def check_spelling(kind: type[ColourlessProxy], proxy: object) -> None:

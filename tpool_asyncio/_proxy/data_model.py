@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tpool_asyncio._proxy.method import Run
+from tpool_asyncio._proxy.method import Run, short_name
 from tpool_asyncio._proxy.object_proxy import ObjectProxy, bare
 
 __all__ = ["DataModel"]
@@ -33,7 +33,7 @@ class DataModel(ObjectProxy):
 
     def _tpool_pooled(self, fn: Callable[..., Any], *args: Any, by_name: bool = False) -> Any:
         """Make a call on the object that can be awaited, if it has to be."""
-        return self._tpool.execute(Run((self, fn, by_name)), self._obj, *args)
+        return self._tpool.execute(Run((self, fn, by_name, short_name(fn))), self._obj, *args)
 
     def _tpool_binary(self, operation: Callable[..., Any], other: Any, *rest: Any) -> Any:
         return self._tpool_pooled(operation, bare(other), *rest)
@@ -42,7 +42,7 @@ class DataModel(ObjectProxy):
         return self._tpool_pooled(partial(_reflected, operation), other, *rest)
 
     def _tpool_update(self, operation: Callable[..., Any], other: Any) -> Any:
-        return self._tpool_now(Run((self, operation, False)), bare(other))
+        return self._tpool_now(Run((self, operation, False, short_name(operation))), bare(other))
 
     # In the pool
 
@@ -186,8 +186,8 @@ class DataModel(ObjectProxy):
     def __float__(self) -> float:
         return self._tpool_now(float)  # type: ignore[no-any-return]
 
-    def __fspath__(self) -> str | bytes:
-        return self._tpool_now(os.fspath)  # type: ignore[no-any-return]
+    def __fspath__(self) -> Any:
+        return self._tpool_now(os.fspath)
 
     def __complex__(self) -> complex:
         return self._tpool_now(complex)  # type: ignore[no-any-return]

@@ -3,20 +3,21 @@
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tpool_asyncio._pool.job import Wrapper
+from tpool_asyncio._pool.job import Wrapper, call_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tpool_asyncio._proxy.object_proxy import ObjectProxy
 
-__all__ = ["ClosingRun", "Method", "Run"]
+__all__ = ["ClosingRun", "Method", "Run", "short_name"]
 
 
-class Run(Wrapper, tuple["ObjectProxy", "Callable[..., Any]", bool]):
+class Run(Wrapper, tuple["ObjectProxy", "Callable[..., Any]", bool, str]):
     """What runs in the pool: a function, and then the policy of the proxy on its result.
 
-    Made as ``Run((proxy, function, by_name))``. A tuple is made in half the time of another object.
+    Made as ``Run((proxy, function, by_name, name))``: whether the name says that the result is to be wrapped, and the
+    name. A tuple is made in half the time of another object.
     """
 
     __slots__ = ()
@@ -30,9 +31,9 @@ class Run(Wrapper, tuple["ObjectProxy", "Callable[..., Any]", bool]):
         return self[1]
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        proxy, fn, by_name = self
+        proxy, fn, by_name, name = self
         if proxy._tpool_items is not None:
-            proxy._tpool_forget_items(fn)
+            proxy._tpool_forget_items(name)
         value = fn(*args, **kwargs)
         policy = proxy._tpool
         if policy.items or by_name:
@@ -41,6 +42,11 @@ class Run(Wrapper, tuple["ObjectProxy", "Callable[..., Any]", bool]):
         if value is proxy._obj:
             return proxy
         return proxy._tpool_child(value) if policy.types and isinstance(value, policy.types) else value
+
+
+def short_name(fn: object) -> str:
+    """Return the name of a function without that of its module or class."""
+    return call_name(fn).rpartition(".")[2]
 
 
 class ClosingRun(Run):

@@ -11,7 +11,7 @@ from functools import partial
 from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any, NoReturn, Self
 
-from tpool_asyncio._pool.job import Wrapper, call_name
+from tpool_asyncio._pool.job import call_name
 from tpool_asyncio._proxy.method import ClosingRun, Method, Run
 from tpool_asyncio._proxy.pin import Anchor
 from tpool_asyncio._proxy.policy import Policy
@@ -85,19 +85,24 @@ class ObjectProxy:
         twin._tpool_set_up(self._obj, self._tpool)
         return partial(self._tpool.items_handed_out, proxy=twin)
 
-    def _tpool_forget_items(self, fn: Callable[..., Any]) -> None:
+    def _tpool_is_iterator(self) -> bool:
+        """Return whether the object is its own iterator, so that there is but one iteration."""
+        return hasattr(type(self._obj), "__next__")
+
+    def _tpool_keep_items(self, iteration: Any) -> None:
+        """Keep the one iteration there is, which the next ones go on with."""
+        _set_items(self, iteration)
+
+    def _tpool_forget_items(self, name: str) -> None:
         """Drop the iteration over an object that is about to be used otherwise, but no items without a word."""
-        while isinstance(fn, (partial, Wrapper)):
-            fn = fn.func
-        name = getattr(fn, "__name__", None)
         if name in _MOVES_NOTHING:
             return
         left = self._tpool_items._stream.left()
         if left and name not in _STARTS_ANEW:
             raise RuntimeError(
-                f"{call_name(fn)} would skip {left} items that an iteration over the object has read ahead; let the"
-                " iteration come to its end before, begin anew (execute, seek, close), or have nothing read ahead:"
-                " Proxy(..., batch=1)"
+                f"{call_name(type(self._obj))}.{name} would skip {left} items that an iteration over the object has read"
+                " ahead; let the iteration come to its end before, begin anew (execute, seek, close), or have nothing"
+                " read ahead: Proxy(..., batch=1)"
             )
         _set_items(self, None)
 
@@ -113,9 +118,11 @@ class ObjectProxy:
         if name not in policy.special:  # saves a call for most methods
             kind = type(value)
             if kind is BuiltinMethodType or (kind is MethodType and not _waits_by_itself(value)):
-                return Method(policy.execute, Run((self, value, False)))
+                return Method(policy.execute, Run((self, value, False, name)))
         if callable(value):
             return self._tpool_method(value, name)
+        if self._tpool_children:
+            self._tpool_children.pop(name, None)  # the proxy of what was there before
         return self._tpool_attribute(name, value) if name in policy.names else policy.handed_out(value, self)
 
     def _tpool_method(self, value: Any, name: str) -> Any:
@@ -134,13 +141,12 @@ class ObjectProxy:
                 return self
             if name not in policy.names and not isinstance(value, partial) and not _has_name(value):
                 return self._tpool_attribute(name, value)  # an object that happens to be callable, and no function
-        by_name = name in policy.names
-        pin = policy.pin
-        if pin is not None and name == "close" and pin.root == id(self._obj):
-            if pin.released:
-                return Method(self._tpool_in_place, Run((self, _closed_already, False)))
-            return Method(policy.execute, ClosingRun((self, value, by_name)))
-        return Method(policy.execute, Run((self, value, by_name)))
+        if policy.root and name == "close":
+            assert policy.pin is not None
+            if policy.pin.released:
+                return Method(self._tpool_in_place, Run((self, _closed_already, False, name)))
+            return Method(policy.execute, ClosingRun((self, value, name in policy.names, name)))
+        return Method(policy.execute, Run((self, value, name in policy.names, name)))
 
     @staticmethod
     def _tpool_in_place(fn: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -219,7 +225,7 @@ class ObjectProxy:
         return format(self._obj, spec)
 
     def __hash__(self) -> int:
-        return hash(self._obj)
+        return hash(self._obj) if self._tpool_is_made() else object.__hash__(self)
 
     def __bool__(self) -> bool:
         kind = type(self._obj)
@@ -230,6 +236,8 @@ class ObjectProxy:
         return self._tpool_here(len)  # type: ignore[no-any-return]
 
     def __eq__(self, other: object, /) -> Any:
+        if not self._tpool_is_made():
+            return self is other
         return self._obj == bare(other)
 
     def __ne__(self, other: object, /) -> Any:

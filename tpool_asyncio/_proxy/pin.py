@@ -16,14 +16,12 @@ __all__ = ["Anchor", "Pin"]
 class Pin:
     """One thread of a pool, for as long as this lives or until it is released."""
 
-    __slots__ = ("__weakref__", "lane", "released", "root")
+    __slots__ = ("__weakref__", "lane", "released")
 
     def __init__(self, pool: ThreadPool) -> None:
         self.released = True  # until there is something to release
         self.lane = Lane(pool)
         self.released = False
-        self.root: int | None = None
-        """The `id` of the object that was pinned by the user; closing it releases the thread."""
 
     def release(self) -> None:
         """Let the thread go when it has done what it has been given so far. Any thread."""

@@ -26,6 +26,7 @@ class Policy:
         "names",
         "pin",
         "plain",
+        "root",
         "special",
         "types",
         "way",
@@ -45,8 +46,11 @@ class Policy:
     special: frozenset[str]
     """The names of methods whose name makes a difference."""
 
+    root: bool
+    """Whether the object is the one that was pinned, so that to close it lets the thread go."""
+
     children: "Policy | None"
-    """The policy of what a view of ``nonblocking`` hands out; None for this one, lest it hold itself, and the pin."""
+    """The policy of what is handed out; None for this one, lest it hold itself, and the pin."""
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class Policy:
         items: bool = False,
         batch: int | None = None,
         pin: "Pin | None" = None,
+        root: bool = False,
     ) -> None:
         self.way = way
         self.execute = way.execute
@@ -66,13 +71,17 @@ class Policy:
         self.batch = batch
         self.pin = pin
         self.plain = not types and not items
-        self.special = names if pin is None else names | {"close"}
+        self.root = root
+        self.special = names | {"close"} if root else names
         self._by_class = all(type(each) is type for each in types)  # not by each instance, as protocols may
-        self.children = None
+        self.children = self._twin() if root else None
+
+    def _twin(self) -> "Policy":
+        return Policy(self.way, types=self.types, names=self.names, items=self.items, batch=self.batch, pin=self.pin)
 
     def in_place(self, execute: Callable[..., Any]) -> "Policy":
         """Return the policy of a view whose calls do not go to the pool."""
-        view = Policy(self.way, types=self.types, names=self.names, items=self.items, batch=self.batch, pin=self.pin)
+        view = self._twin()
         view.execute = execute
         view.children = self.children or self
         return view
@@ -97,7 +106,7 @@ class Policy:
                 yield item
                 continue
             handed_out = self.handed_out(item, proxy)
-            if handed_out is item and kind is not own_kind and self._by_class:
+            if handed_out is item and kind not in (own_kind, list, tuple) and self._by_class:
                 plain_kind = kind
             yield handed_out
 

@@ -27,12 +27,13 @@ class Entering(Wrapper):
         self._given_up = False
 
     def __call__(self) -> Any:
-        value = self.func(self._obj)
+        obj, self._obj = self._obj, None  # who waits for this must not be the last to hold it
+        value = self.func(obj)
         with self._lock:
             self._entered = True
             given_up = self._given_up
         if given_up:
-            type(self._obj).__exit__(self._obj, None, None, None)
+            type(obj).__exit__(obj, None, None, None)
         return value
 
     def give_up(self) -> bool:
