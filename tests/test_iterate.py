@@ -5,16 +5,13 @@ import contextvars
 import functools
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-import anyio
 import pytest
 
 from tests.gate import Gate
-from tests.sources import Rows, Stepped
+from tests.sources import Stepped
 from tpool_asyncio import tpool
 
 variable: contextvars.ContextVar[object] = contextvars.ContextVar("variable", default="unset")
@@ -374,142 +371,3 @@ async def test_debug_mode(pool: tpool.Pool, loop_errors: list[object]) -> None:
     while pool.statistics().pinned:
         await asyncio.sleep(0.001)
     assert not loop_errors
-
-
-# Options
-
-
-async def test_a_limiter_admits_each_trip(pool: tpool.Pool) -> None:
-    limiter = anyio.CapacityLimiter(1)
-    held = list[float]()
-
-    def source() -> Iterator[int]:
-        for item in range(10):
-            held.append(limiter.borrowed_tokens)
-            yield item
-
-    handle = pool.options(limiter=limiter)
-    rows = handle.iterate(source, batch=2)
-    others = handle.iterate(source, batch=2)
-    for item in range(10):
-        assert await anext(rows) == item
-        assert await anext(others) == item
-    assert held == [1] * 20
-    await rows.aclose()
-    await others.aclose()
-    await settled(pool)
-    await limiter.acquire_on_behalf_of(rows)  # all tokens are back
-    limiter.release_on_behalf_of(rows)
-
-
-async def test_a_trip_that_takes_too_long_ends_the_iteration_after_what_was_read(pool: tpool.Pool) -> None:
-    source = Stepped(50)
-    rows = pool.options(timeout=0.05, name="slow").iterate(source)
-    assert await anext(rows) == 0
-    while rows._stream._trip is not None or source.asked < 51:
-        await asyncio.sleep(0.001)  # until the time is over for the trip that is stuck
-    assert [await anext(rows) for _ in range(49)] == list(range(1, 50))
-    with pytest.raises(TimeoutError, match="slow took longer than its timeout"):
-        await anext(rows)
-    for _ in range(2):
-        with pytest.raises(StopAsyncIteration):
-            await anext(rows)
-    assert not source.closed
-    source.go()
-    source.wait_closed()
-    assert len(source.threads) == 1
-
-
-async def test_time_is_over_while_the_source_is_being_opened(pool: tpool.Pool) -> None:
-    # Its closing must wait for what does not exist yet.
-    gate, made = Gate(), Rows([1, 2])
-
-    def opens() -> Rows:
-        gate()
-        return made
-
-    rows = pool.options(timeout=0.01).iterate(opens)
-    with pytest.raises(TimeoutError):
-        await anext(rows)
-    gate.open()
-    await rows.aclose()
-    assert made.closed == 1
-    assert pool.statistics().pinned == 0
-
-
-async def test_time_in_the_queue() -> None:
-    async with tpool.Pool(1) as pool:
-        gate = Gate()
-        call = pool.execute(gate)
-        gate.wait_begun()
-        rows = pool.options(queue_timeout=0.01).iterate(range(3))
-        with pytest.raises(TimeoutError, match="queue_timeout"):
-            await anext(rows)
-        gate.open()
-        await call
-        await rows.aclose()
-
-
-async def test_a_given_context(pool: tpool.Pool) -> None:
-    context = contextvars.copy_context()
-    rows = pool.options(context=context).iterate(lambda: iter([variable.set("set inside")]))
-    async for _ in rows:
-        assert context[variable] == "set inside"
-
-
-async def test_a_context_that_is_in_use_when_the_source_is_closed(pool: tpool.Pool) -> None:
-    context, source, gate = contextvars.copy_context(), Stepped(10), Gate()
-    handle = pool.options(context=context)
-    rows = handle.iterate(source, batch=1)
-    assert await anext(rows) == 0
-    rows._stream._ahead = False
-    await settled(pool)
-    call = handle.execute(gate)
-    gate.wait_begun()
-    await rows.aclose()
-    assert source.closed
-    gate.open()
-    await call
-
-
-# Bad input
-
-
-@pytest.mark.parametrize("thing", [None, 3, object()])
-async def test_what_cannot_be_iterated_over(pool: tpool.Pool, thing: Any) -> None:
-    with pytest.raises(TypeError, match=r"iterate takes an iterable, or a function and its arguments, not "):
-        pool.iterate(thing)
-    assert pool.statistics().pinned == 0
-
-
-async def test_a_coroutine_is_closed(pool: tpool.Pool) -> None:
-    async def coroutine() -> None:
-        raise AssertionError
-
-    with pytest.raises(TypeError, match="iterate takes an iterable"):
-        pool.iterate(coroutine())  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"coroutine returned <coroutine .* which cannot be iterated over"):
-        await anext(pool.iterate(coroutine))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("batch", [0, -1, True, 1.5, "x"])
-async def test_what_is_no_batch(pool: tpool.Pool, batch: Any) -> None:
-    with pytest.raises((ValueError, TypeError), match="batch"):
-        pool.iterate([1], batch=batch)
-    assert pool.statistics().pinned == 0
-
-
-async def test_a_function_that_returns_no_iterable(pool: tpool.Pool) -> None:
-    rows: Any = pool.iterate(time.monotonic)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"time.monotonic returned \d.* which cannot be iterated over"):
-        await anext(rows)
-    with pytest.raises(StopAsyncIteration):
-        await anext(rows)
-    assert pool.statistics().pinned == 0
-
-
-def test_without_a_loop() -> None:
-    pool = tpool.Pool(1)
-    steps = pool.iterate([1]).__anext__()
-    with pytest.raises(RuntimeError, match="needs an event loop"):
-        steps.send(None)

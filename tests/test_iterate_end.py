@@ -1,24 +1,21 @@
-"""How an iteration in async code ends: errors, leaving early, being dropped, and loops that go away."""
+"""How an iteration in async code ends: errors, leaving early, what is closed, and being dropped."""
 
 import asyncio
 import contextvars
 import gc
-import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from tests.child import output_of
 from tests.gate import Gate
 from tests.sources import Rows, Stepped
-from tests.test_hubs import in_thread
 from tpool_asyncio import from_thread, tpool
+from tpool_asyncio._loop.stream import _PATIENCE
 
 variable: contextvars.ContextVar[object] = contextvars.ContextVar("variable", default="unset")
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 
 async def until(true: Callable[[], object]) -> None:
@@ -238,6 +235,30 @@ async def test_check_cancelled_stops_a_source_whose_consumer_has_left(pool: tpoo
         await anext(rows)
 
 
+@pytest.mark.parametrize("on_cancel", ["abandon", "wait"])
+async def test_leaving_while_a_read_is_stuck(pool: tpool.Pool, on_cancel: Literal["abandon", "wait"]) -> None:
+    source = Stepped()
+    rows = pool.options(on_cancel=on_cancel).iterate(source)
+    waiting = asyncio.ensure_future(anext(rows))
+    await until(lambda: source.asked)
+    closing = asyncio.ensure_future(rows.aclose())
+    if on_cancel == "abandon":
+        await closing  # however long the read may take
+        assert not source.closed
+        source.go()
+        source.wait_closed()
+    else:
+        await asyncio.wait([closing], timeout=2 * _PATIENCE)
+        assert not closing.done()
+        source.go()
+        await closing
+        assert source.closed
+    await asyncio.wait([waiting])  # which may have got the item that came last
+    assert isinstance(waiting.exception(), StopAsyncIteration | None)
+    assert len(source.threads) == 1
+    await freed(pool)
+
+
 async def test_a_cancelled_wait_loses_no_item(pool: tpool.Pool) -> None:
     source = Stepped(1)
     rows = pool.iterate(source, 6)
@@ -382,250 +403,3 @@ async def test_a_dropped_iteration_whose_trip_is_stuck(pool: tpool.Pool) -> None
     await freed(pool)
     assert source.closed
     await until(lambda: stream() is None)
-
-
-# Loops
-
-
-async def test_another_loop_at_the_same_time_is_refused(pool: tpool.Pool) -> None:
-    source = Stepped()
-    async with pool.iterate(source) as rows:
-        waiting = asyncio.ensure_future(anext(rows))
-        await until(lambda: source.asked)
-
-        async def elsewhere() -> None:
-            with pytest.raises(RuntimeError, match="is being iterated in another event loop; give each loop an iter"):
-                await anext(rows)
-
-        in_thread(lambda: asyncio.run(elsewhere()))
-        source.go()
-        assert await waiting == 0
-        source.go()
-
-
-async def test_it_may_be_closed_from_another_loop(pool: tpool.Pool) -> None:
-    source = Stepped()
-    rows = pool.iterate(source)
-    waiting = asyncio.ensure_future(anext(rows))
-    await until(lambda: source.asked)
-    closing = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(rows.aclose())))
-    with pytest.raises(StopAsyncIteration):
-        await waiting
-    assert not source.closed
-    source.go()
-    await closing
-    assert source.closed
-    await asyncio.get_running_loop().shutdown_default_executor()
-
-
-@pytest.mark.parametrize("kind", ["generator", "iterator"])
-@pytest.mark.parametrize("batch", [1, 10, None])
-def test_it_goes_on_in_another_loop_after_the_first(kind: str, batch: int | None) -> None:
-    pool = tpool.Pool(1)
-    source: Any = Stepped(1 << 30)(1_000) if kind == "generator" else iter(range(1_000))
-    rows = pool.iterate(source, batch=batch)
-    got = list[int]()
-
-    async def some(number: int) -> None:
-        async for item in rows:
-            got.append(item)
-            await asyncio.sleep(0)
-            if len(got) >= number:
-                return
-
-    for number in (10, 500, 501, 2_000):
-        asyncio.run(some(number))
-    assert got == list(range(1_000))
-    asyncio.run(pool.killall())
-
-
-@pytest.mark.parametrize("ends", ["before", "after"])
-def test_it_goes_on_although_a_trip_was_lost_with_its_loop(ends: str) -> None:
-    source, pool = Stepped(3), tpool.Pool(1)
-    rows = pool.iterate(source, 6)
-
-    async def first() -> None:
-        assert await anext(rows) == 0
-        await until(lambda: source.asked == 4)
-
-    async def second() -> list[int]:
-        if ends == "after":
-            asyncio.get_running_loop().call_later(0.01, source.go, 3)
-        return [item async for item in rows]
-
-    asyncio.run(first())
-    if ends == "before":
-        source.go(3)
-    assert asyncio.run(second()) == [1, 2, 3, 4, 5]
-    asyncio.run(pool.killall())
-    assert pool.statistics().pinned == 0
-
-
-@pytest.mark.parametrize("trip", ["none", "queued", "reading"])
-def test_a_loop_closed_with_an_open_iteration(trip: str, capfd: pytest.CaptureFixture[str]) -> None:
-    pool, gate = tpool.Pool(1), Gate()
-    source = Stepped(3)
-    made: Any = map(int, source(5)) if trip == "queued" else source
-    held = [pool.iterate(made, batch=None if trip == "reading" else 1)]
-
-    async def main() -> None:
-        rows = held[0]
-        assert await anext(rows) == 0
-        if trip == "reading":
-            await until(lambda: source.asked == 4)
-            asyncio.ensure_future(anext(rows)).add_done_callback(lambda _: None)
-            return
-        stream = rows._stream
-        stream._ahead = False
-        await until(lambda: stream._trip is None)
-        if trip == "queued":
-            pool.execute(gate)
-            gate.wait_begun()
-            stream._start(asyncio.get_running_loop())
-
-    loop = asyncio.new_event_loop()
-    loop.set_exception_handler(lambda *_: None)  # "Task was destroyed but it is pending!"
-    loop.run_until_complete(main())
-    loop.close()
-    held.clear()
-    gc.collect()
-    gate.open()
-    source.go(2)
-    asyncio.run(pool.killall())
-    if trip != "queued":
-        source.wait_closed()
-        assert len(set(source.threads)) == 1
-    assert pool.statistics().pinned == 0
-    assert capfd.readouterr().err == ""
-
-
-def test_a_loop_that_is_stopped_and_never_hears_of_the_end() -> None:
-    pool, source = tpool.Pool(1), Stepped(1 << 30)
-    rows = pool.iterate(source, batch=2)
-    stream = rows._stream
-    loop = asyncio.new_event_loop()
-
-    async def step() -> int:
-        return await anext(rows)
-
-    assert [loop.run_until_complete(step()) for _ in range(1_000)] == list(range(1_000))
-    while stream._trip is None:  # a trip that the loop knows to be under way
-        loop.run_until_complete(step())
-    in_thread(stream.stop)
-    source.wait_closed()
-    loop.close()
-    asyncio.run(pool.killall())
-    assert pool.statistics().pinned == 0
-
-
-def test_the_end_of_asyncio_run_in_the_middle(capfd: pytest.CaptureFixture[str]) -> None:
-    source = Stepped(1 << 30)
-    kept = list[object]()
-
-    async def consume() -> None:
-        rows = tpool.iterate(source, batch=2)
-        kept.append(rows)
-        async for _ in rows:
-            await asyncio.sleep(0)
-
-    async def main() -> None:
-        asyncio.create_task(consume()).add_done_callback(lambda _: None)
-        await until(lambda: source.asked > 10)
-
-    asyncio.run(main())
-    kept.clear()
-    source.wait_closed()
-    assert len(set(source.threads)) == 1
-    assert capfd.readouterr().err == ""
-
-
-# The end of threads
-
-
-@pytest.mark.parametrize("kind", ["generator", "list"])
-async def test_killall_in_the_body(pool: tpool.Pool, kind: str) -> None:
-    source: Any = Stepped(1 << 30)(200) if kind == "generator" else list(range(200))
-    got = list[int]()
-    async for item in pool.iterate(source, batch=10):
-        got.append(item)
-        if item % 50 == 5:
-            await pool.killall()
-    assert got == list(range(200))
-
-
-EXIT = """
-    import asyncio, sys
-    from tpool_asyncio import tpool
-
-    def source():
-        try:
-            for item in range(1 << 40):
-                yield item
-        finally:
-            print("closed", flush=True)
-
-    held = []
-    async def main():
-        rows = tpool.iterate(source, batch=5)
-        async for item in rows:
-            if item == 12:
-                HOLD
-                break
-
-    asyncio.run(main())
-    print("end", flush=True)
-"""
-
-
-@pytest.mark.parametrize("hold", ["held.append(rows)", "sys.rows = rows", "pass"])
-def test_exit_with_an_open_iteration(hold: str) -> None:
-    printed = output_of(EXIT.replace("HOLD", hold)).split()
-    assert "end" in printed
-    assert "closed" in printed or "sys" in hold  # what `sys` holds, Python itself never drops
-
-
-@needs_fork
-def test_a_fork_with_an_open_iteration() -> None:
-    program = """
-        import asyncio, os, threading
-        from tpool_asyncio import tpool
-
-        lines, go_on = iter(range(100)), threading.Event()
-
-        def generator():
-            yield from range(50)
-            go_on.wait()
-            yield 50
-
-        async def take(rows, number):
-            got = [await anext(rows) for _ in range(number)]
-            stream = rows._stream
-            while stream is not stuck._stream and stream._trip is not None:
-                await asyncio.sleep(0.001)
-            return got
-
-        async def rest(rows):
-            return [item async for item in rows]
-
-        free = tpool.iterate(lines, batch=10)
-        stuck = tpool.iterate(generator)
-        print(asyncio.run(take(free, 3)), asyncio.run(take(stuck, 2)))
-        pid = os.fork()
-        if not pid:
-            print(asyncio.run(rest(free)) == list(range(3, 100)))
-            asyncio.run(stuck.aclose())
-            print(asyncio.run(rest(stuck)), flush=True)
-            os._exit(0)
-        os.waitpid(pid, 0)
-        print(asyncio.run(rest(free)) == list(range(3, 100)))
-        go_on.set()
-        print(asyncio.run(rest(stuck)) == list(range(2, 51)), flush=True)
-    """
-    options = ("-W", "ignore::DeprecationWarning")
-    assert output_of(program, options=options).splitlines() == [
-        "[0, 1, 2] [0, 1]",
-        "True",
-        "[]",
-        "True",
-        "True",
-    ]

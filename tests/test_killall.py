@@ -4,6 +4,7 @@ import asyncio
 import pickle
 import threading
 import traceback
+import types
 from typing import Any
 
 import pytest
@@ -91,6 +92,26 @@ async def test_with_stuck_calls(pool: tpool.Pool) -> None:
     assert await pool.execute(int) == 0
     gate.open()
     assert await asyncio.gather(*calls, queued) == ["value", "value", 0]
+
+
+async def test_with_a_stuck_pinned_call(pool: tpool.Pool) -> None:
+    gate = Gate()
+    proxy: Any = tpool.Proxy(
+        types.SimpleNamespace(stuck=gate, thread=threading.get_ident, close=int), pin=True, pool=pool
+    )
+    thread = await proxy.thread()
+    call = proxy.stuck("value")
+    gate.wait_begun()
+    queued = proxy.thread()
+    with pytest.raises(tpool.StillRunningError, match=r"detached from it, but for pinned ones\n") as caught:
+        await pool.killall(0.01)
+    assert [each.name for each in caught.value.calls] == ["tests.gate.Gate"]
+    statistics = pool.statistics()
+    assert (statistics.threads, statistics.pinned, statistics.busy, statistics.queued) == (1, 1, 1, 1)
+    gate.open()
+    assert await call == "value"
+    assert await queued == await proxy.thread() == thread  # it goes on as before
+    await proxy.close()
 
 
 async def test_a_killall_that_gives_up_frees_one_that_waits_for_ever(pool: tpool.Pool) -> None:

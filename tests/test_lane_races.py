@@ -24,7 +24,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can
 fork_options = ("-W", "ignore::DeprecationWarning")
 
 
-def test_a_release_while_a_job_is_being_queued(core: ThreadPool) -> None:
+def test_a_release_while_a_job_is_being_queued(core: ThreadPool, monkeypatch: pytest.MonkeyPatch) -> None:
     # (1) A thread finds that the lane may be used. (2) Another one releases it, and its worker, one too many, ends.
     # (3) The first one queues its job, which must not get a second thread.
     keep = [Lane(core) for _ in range(2)]
@@ -41,13 +41,14 @@ def test_a_release_while_a_job_is_being_queued(core: ThreadPool) -> None:
             lane.release()
             worker.join(PATIENCE)
 
-    def check_open() -> None:
+    def refusal(_: ThreadPool) -> None:
         thread = threading.Thread(target=release)
         thread.start()
         thread.join(PATIENCE)
 
-    core.check_open = check_open  # type: ignore[method-assign]
-    job = put(lane, current_worker)
+    with monkeypatch.context() as patch:  # which is looked at just before the job is queued
+        patch.setattr(ThreadPool, "refusal", property(refusal), raising=False)
+        job = put(lane, current_worker)
     assert job.result() is worker
     assert released_in_between == [False]
     lane.release()

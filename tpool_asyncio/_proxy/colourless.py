@@ -92,7 +92,7 @@ class _ProxyType(type):
             "context": context,
             "name": name,
         }
-        policy = _new_policy(cls, autowrap, autowrap_names, autowrap_items, pin, None, pool, batch, options)
+        policy = _new_policy(cls, autowrap, autowrap_names, autowrap_items, pin, None, pin, pool, batch, options)
         proxy = object.__new__(cls)
         object.__setattr__(proxy, "_tpool", policy)
         object.__setattr__(proxy, "_tpool_items", None)
@@ -125,9 +125,11 @@ class ColourlessProxy(DataModel, metaclass=_ProxyType):
         context: Context | None = None,
         name: str | None = None,
     ) -> None:
-        held = None
+        held: Pin | None = None
+        root = pin
         if issubclass(type(obj), ObjectProxy):
-            held = obj._tpool.pin  # the object stays where it is
+            if (held := obj._tpool.pin) is not None:  # the object stays where it is
+                root = obj._tpool.root
             obj = obj._obj
         _check_object(obj)
         options = {
@@ -138,7 +140,9 @@ class ColourlessProxy(DataModel, metaclass=_ProxyType):
             "context": context,
             "name": name,
         }
-        policy = _new_policy(type(self), autowrap, autowrap_names, autowrap_items, pin, held, pool, batch, options)
+        policy = _new_policy(
+            type(self), autowrap, autowrap_names, autowrap_items, pin, held, root, pool, batch, options
+        )
         self._tpool_set_up(obj, policy)
 
     def _tpool_give_up(self, entering: Entering) -> None:
@@ -190,6 +194,7 @@ def _new_policy(
     autowrap_items: bool,
     pin: bool,
     held: Pin | None,
+    root: bool,
     pool: Any,
     batch: int | None,
     options: dict[str, Any],
@@ -198,8 +203,7 @@ def _new_policy(
     way = kind._tpool_handle(pool)
     given = {key: value for key, value in options.items() if value != _DEFAULTS[key]}
     way.options(**given)  # refuses what is wrong, before a thread is taken
-    root = pin and held is None
-    if root:
+    if pin and held is None:
         held = Pin(way._thread_pool())
     if held is not None:
         way = way._beside(held.lane)

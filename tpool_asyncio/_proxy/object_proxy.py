@@ -100,9 +100,9 @@ class ObjectProxy:
         left = self._tpool_items._stream.left()
         if left and name not in _STARTS_ANEW:
             raise RuntimeError(
-                f"{call_name(type(self._obj))}.{name} would skip {left} items that an iteration over the object has read"
-                " ahead; let the iteration come to its end before, begin anew (execute, seek, close), or have nothing"
-                " read ahead: Proxy(..., batch=1)"
+                f"{call_name(type(self._obj))}.{name} would skip {left} items that an iteration over the object has"
+                " read ahead; let the iteration come to its end before, begin anew (execute, seek, close), or have"
+                " nothing read ahead: Proxy(..., batch=1)"
             )
         _set_items(self, None)
 
@@ -121,9 +121,11 @@ class ObjectProxy:
                 return Method(policy.execute, Run((self, value, False, name)))
         if callable(value):
             return self._tpool_method(value, name)
+        if name in policy.names:
+            return self._tpool_attribute(name, value)
         if self._tpool_children:
             self._tpool_children.pop(name, None)  # the proxy of what was there before
-        return self._tpool_attribute(name, value) if name in policy.names else policy.handed_out(value, self)
+        return policy.handed_out(value, self)
 
     def _tpool_method(self, value: Any, name: str) -> Any:
         """Return what calls a method in the pool, unless a call of it cannot block."""
@@ -241,6 +243,8 @@ class ObjectProxy:
         return self._obj == bare(other)
 
     def __ne__(self, other: object, /) -> Any:
+        if not self._tpool_is_made():
+            return self is not other
         return self._obj != bare(other)
 
     def __lt__(self, other: Any, /) -> Any:
