@@ -200,6 +200,7 @@ def test_the_garbage_collector_releases_lanes_at_any_point(core: ThreadPool) -> 
 
     old = gc.get_threshold()
     gc.collect()
+    gc.freeze()  # lest the collector go through all that other tests have left, thousands of times
     gc.set_threshold(1, 1, 1)
     try:
         for turn in range(150):
@@ -213,6 +214,7 @@ def test_the_garbage_collector_releases_lanes_at_any_point(core: ThreadPool) -> 
             core.resize(1 + turn % 4)
     finally:
         gc.set_threshold(*old)
+        gc.unfreeze()
     gc.collect()
     assert core.statistics().pinned == 0
     assert core.lanes._crews == core.lanes._free
