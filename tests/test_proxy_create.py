@@ -122,7 +122,7 @@ async def test_before_it_is_made_it_is_equal_to_itself_only() -> None:
     assert len(set(proxies)) == 2
     assert proxies[0] == proxies[0]
     assert proxies[0] != proxies[1]
-    made = await asyncio.gather(*proxies)  # which hashes them
+    made: list[Any] = await asyncio.gather(*proxies)  # which hashes them
     assert made == [[], []]
 
 
