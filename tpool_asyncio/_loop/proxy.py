@@ -92,11 +92,11 @@ class Proxy(ColourlessProxy):
         try:
             done.set_result(fn(*args, **kwargs))
         except (Exception, asyncio.CancelledError) as error:
-            # Without this frame, which holds the future, the traceback does not lead back to the error.
-            stripped = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
-            done.set_exception(presentable(stripped, call_name(fn)))
-            del stripped
-        return done
+            done.set_exception(presentable(error, call_name(fn)))
+        try:
+            return done
+        finally:
+            del done  # an error's traceback leads here, and must not lead back to it
 
     def _tpool_now(self, fn: Any, *args: Any) -> Any:
         if self._tpool.pin is not None:
