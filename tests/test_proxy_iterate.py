@@ -60,14 +60,13 @@ async def test_a_call_that_would_skip_rows_is_an_error_and_loses_none(database: 
     assert await cursor.fetchone() is None  # nothing is left, so nothing is in its way
 
 
-@pytest.mark.parametrize("anew", ["execute", "executemany", "executescript", "close"])
+@pytest.mark.parametrize("anew", ["execute", "executemany", "close"])
 async def test_a_call_that_starts_anew_drops_the_rows(database: Any, anew: str) -> None:
     cursor = await database.execute("SELECT id FROM number ORDER BY id")
     await some(cursor, (0,))
     arguments: dict[str, tuple[Any, ...]] = {
         "execute": ("SELECT id + 1000 FROM number WHERE id < 2 ORDER BY id",),
         "executemany": ("DELETE FROM number WHERE id = ?", [(1,)]),
-        "executescript": ("DELETE FROM number;",),
         "close": (),
     }
     await getattr(cursor, anew)(*arguments[anew])

@@ -206,9 +206,14 @@ class Stream:
         if lost:
             self._lose_trip()
         if self._trip is None:
-            if self._no_more() and not lost:  # what the lost one brings is there after the next one
-                return None
-            self._start(loop, after_lost=lost)
+            if self._no_more() and not (lost and self._reading):
+                return _done(loop) if self.left() else None  # a lost one may have brought something just now
+            try:
+                self._start(loop, after_lost=lost)
+            except RuntimeError:
+                if not (lost and self._no_more()):
+                    raise
+                return _done(loop)  # the lost one has come to the end in the meantime, and its thread is free
         bells = self._bells
         while bells and bells[-1].done():
             bells.pop()  # of somebody who was cancelled
@@ -502,6 +507,12 @@ class StreamHolder:
 
     def __del__(self) -> None:
         self._stream.stop()
+
+
+def _done(loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
+    bell = loop.create_future()
+    bell.set_result(None)
+    return bell
 
 
 def _answer(closed: "asyncio.Future[BaseException | None]", error: BaseException | None) -> None:

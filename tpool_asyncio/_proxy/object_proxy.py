@@ -300,7 +300,6 @@ _STARTS_ANEW = frozenset(
         "close",
         "execute",
         "executemany",
-        "executescript",
         "interrupt",
         "nextset",
         "seek",
