@@ -31,6 +31,7 @@ class Friend:
         return "answer"
 
 
+@pytest.mark.usefixtures("script")
 def test_pinned_proxies_that_call_each_other_are_refused_and_do_not_hang() -> None:
     one, two = Friend(), Friend()
     first, second = green_tpool.Proxy(one, pin=True), green_tpool.Proxy(two, pin=True)
@@ -52,6 +53,7 @@ class Family:
         return True
 
 
+@pytest.mark.usefixtures("script")
 def test_closing_a_child_never_lets_the_thread_go() -> None:
     root = green_tpool.Proxy.create(Family, pin=True, autowrap=Family, autowrap_items=True)
     child = root.members()[0]
@@ -170,6 +172,7 @@ async def test_an_error_that_would_end_an_async_iteration_is_told() -> None:
     assert str(caught.value.__cause__) == "an error"
 
 
+@pytest.mark.usefixtures("script")
 def test_tuples_are_looked_at_one_by_one() -> None:
     class Rows:
         def rows(self) -> Any:

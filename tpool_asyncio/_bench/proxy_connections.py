@@ -18,14 +18,20 @@ Connect = Callable[[str], AbstractAsyncContextManager[Any]]
 
 
 def proxied() -> Connect:
-    """Proxies whose calls run on whatever thread of the pool is free."""
+    """Proxies whose calls run on whatever thread of the pool is free, one at a time for each connection.
+
+    The limiter is needed: the `sqlite3` of CPython 3.12 and 3.13 crashes if several threads use a connection at once.
+    """
+    from anyio import CapacityLimiter
+
     from tpool_asyncio import tpool
 
     tpool.set_num_threads(THREADS)
 
     @asynccontextmanager
     async def connect(path: str) -> AsyncIterator[Any]:
-        db: Any = tpool.Proxy(sqlite3.connect(path, check_same_thread=False), autowrap=sqlite3.Cursor)
+        connection = sqlite3.connect(path, check_same_thread=False)
+        db: Any = tpool.Proxy(connection, autowrap=sqlite3.Cursor, limiter=CapacityLimiter(1))
         try:
             yield db
         finally:

@@ -51,7 +51,10 @@ class Iteration(StreamHolder, AsyncIterator[T]):
                 if not waited:
                     await asyncio.sleep(0)  # lest an iteration that is always ahead keep the loop to itself
             elif (bell := stream.wait(loop)) is not None:
-                await bell
+                try:
+                    await bell
+                finally:
+                    del bell  # it may hold the error of its cancellation, whose traceback leads here
                 waited = True
             else:
                 break
