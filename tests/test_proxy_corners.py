@@ -285,3 +285,26 @@ async def test_the_proxy_of_an_attribute_goes_with_the_attribute() -> None:
     holder.held = None
     assert proxy.held is None
     assert gone() is None
+
+
+async def test_what_has_failed_to_be_made_is_not_closed_when_it_is_made_later() -> None:
+    closed: list[bool] = []
+    fail = True
+
+    class Connection:
+        def __init__(self) -> None:
+            if fail:
+                raise OSError("not yet")
+
+        def close(self) -> None:
+            closed.append(True)
+
+    proxy = Proxy.create(Connection)
+    with pytest.raises(OSError, match="not yet"):
+        async with tpool.closing(proxy):
+            pytest.fail("there is nothing to enter")
+    fail = False
+    async with tpool.closing(proxy) as same:
+        assert same is proxy
+        assert not closed
+    assert closed == [True]

@@ -24,15 +24,6 @@ __all__ = ["ColourlessProxy", "check_spelling", "in_place", "proxy_call"]
 
 P = TypeVar("P", bound="ColourlessProxy")
 
-_DEFAULTS: dict[str, Any] = {
-    "timeout": None,
-    "queue_timeout": None,
-    "on_cancel": "abandon",
-    "limiter": None,
-    "context": None,
-    "name": None,
-}
-
 
 class _ProxyType(type):
     """The class of proxy classes: what it defines is found on ``Proxy``, and does not hide names of the objects."""
@@ -84,14 +75,9 @@ class _ProxyType(type):
                 f"create has no keyword {', '.join(unknown)}; keyword arguments of the factory go into a"
                 " functools.partial, or a lambda"
             )
-        options = {
-            "timeout": timeout,
-            "queue_timeout": queue_timeout,
-            "on_cancel": on_cancel,
-            "limiter": limiter,
-            "context": context,
-            "name": name,
-        }
+        options = _given(
+            on_cancel, timeout=timeout, queue_timeout=queue_timeout, limiter=limiter, context=context, name=name
+        )
         policy = _new_policy(cls, autowrap, autowrap_names, autowrap_items, pin, None, pin, pool, batch, options)
         proxy = object.__new__(cls)
         object.__setattr__(proxy, "_tpool", policy)
@@ -132,14 +118,9 @@ class ColourlessProxy(DataModel, metaclass=_ProxyType):
                 root = obj._tpool.root
             obj = obj._obj
         _check_object(obj)
-        options = {
-            "timeout": timeout,
-            "queue_timeout": queue_timeout,
-            "on_cancel": on_cancel,
-            "limiter": limiter,
-            "context": context,
-            "name": name,
-        }
+        options = _given(
+            on_cancel, timeout=timeout, queue_timeout=queue_timeout, limiter=limiter, context=context, name=name
+        )
         policy = _new_policy(
             type(self), autowrap, autowrap_names, autowrap_items, pin, held, root, pool, batch, options
         )
@@ -165,6 +146,8 @@ class ColourlessProxy(DataModel, metaclass=_ProxyType):
     def _tpool_close_when_made(self) -> None:
         """Have an object closed whose making goes on although nobody waits for it any more."""
         maker = object.__getattribute__(self, "_tpool_maker")
+        if maker.call is None or maker.call.done():
+            return  # it has failed, and may be tried again
         maker.closing = closing = Once(_close_object, self)
         if self._tpool_is_made():  # in the meantime
             self._tpool_in_any_case(closing)
@@ -172,7 +155,7 @@ class ColourlessProxy(DataModel, metaclass=_ProxyType):
     def _tpool_in_any_case(self, call: Once) -> None:
         """Have a call made that has been dropped from the queue: nobody waits for it any more, but it must be made."""
         if not call.has_begun():
-            core = self._tpool.way._stream_options()._pool._core
+            core = self._tpool.core
             with suppress(RuntimeError):  # if there is no thread to do it any more
                 core.submit(Chore(core.home, call, context=copy_context()))
 
@@ -201,15 +184,22 @@ def _new_policy(
 ) -> Policy:
     types, names, batch = check_types(autowrap), check_names(autowrap_names), check_batch(batch)
     way = kind._tpool_handle(pool)
-    given = {key: value for key, value in options.items() if value != _DEFAULTS[key]}
-    way.options(**given)  # refuses what is wrong, before a thread is taken
+    way.options(**options)  # refuses what is wrong, before a thread is taken
+    core = way._thread_pool()
     if pin and held is None:
-        held = Pin(way._thread_pool())
+        held = Pin(core)
     if held is not None:
-        way = way._beside(held.lane)
-    if given:
-        way = way.options(**given)
-    return Policy(way, types=types, names=names, items=autowrap_items, batch=batch, pin=held, root=root)
+        core = held.lane
+        way = way._beside(core)
+    if options:
+        way = way.options(**options)
+    return Policy(way, core, types=types, names=names, items=autowrap_items, batch=batch, pin=held, root=root)
+
+
+def _given(on_cancel: str, **others: Any) -> dict[str, Any]:
+    """Return those options that are not the defaults. Without any, calls take the shortest way."""
+    options = {key: value for key, value in others.items() if value is not None}
+    return options if on_cancel == "abandon" else {"on_cancel": on_cancel, **options}
 
 
 class _Maker(Wrapper):

@@ -79,11 +79,12 @@ class ObjectProxy:
 
     def _tpool_wrap(self) -> Callable[[Iterator[Any]], Iterator[Any]] | None:
         """Return what the items of an iteration go through, None if they are handed out as they are."""
-        if self._tpool.plain:
+        policy = self._tpool
+        if not policy.types and not policy.items:
             return None
         twin = self._tpool_twin()  # so that nothing that this proxy holds leads back to it
-        twin._tpool_set_up(self._obj, self._tpool)
-        return partial(self._tpool.items_handed_out, proxy=twin)
+        twin._tpool_set_up(self._obj, policy)
+        return partial(policy.items_handed_out, proxy=twin)
 
     def _tpool_is_iterator(self) -> bool:
         """Return whether the object is its own iterator, so that there is but one iteration."""

@@ -5,6 +5,8 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    from tpool_asyncio._pool.lane import Lane
+    from tpool_asyncio._pool.thread_pool import ThreadPool
     from tpool_asyncio._proxy.object_proxy import ObjectProxy
     from tpool_asyncio._proxy.pin import Pin
 
@@ -21,11 +23,11 @@ class Policy:
         "_by_class",
         "batch",
         "children",
+        "core",
         "execute",
         "items",
         "names",
         "pin",
-        "plain",
         "root",
         "special",
         "types",
@@ -38,10 +40,10 @@ class Policy:
     way: Any
     """What calls are made through, a pool or its options; iterations use it."""
 
-    pin: "Pin | None"
+    core: "ThreadPool | Lane"
+    """Where its calls run."""
 
-    plain: bool
-    """Whether nothing is wrapped by its type."""
+    pin: "Pin | None"
 
     special: frozenset[str]
     """The names of methods whose name makes a difference."""
@@ -55,6 +57,7 @@ class Policy:
     def __init__(
         self,
         way: Any,
+        core: "ThreadPool | Lane",
         *,
         types: tuple[type | UnionType, ...] = (),
         names: frozenset[str] = frozenset(),
@@ -64,20 +67,28 @@ class Policy:
         root: bool = False,
     ) -> None:
         self.way = way
+        self.core = core
         self.execute = way.execute
         self.types = types
         self.names = names
         self.items = items
         self.batch = batch
         self.pin = pin
-        self.plain = not types and not items
         self.root = root
         self.special = names | {"close"} if root else names
         self._by_class = all(type(each) is type for each in types)  # not by each instance, as protocols may
         self.children = self._twin() if root else None
 
     def _twin(self) -> "Policy":
-        return Policy(self.way, types=self.types, names=self.names, items=self.items, batch=self.batch, pin=self.pin)
+        return Policy(
+            self.way,
+            self.core,
+            types=self.types,
+            names=self.names,
+            items=self.items,
+            batch=self.batch,
+            pin=self.pin,
+        )
 
     def in_place(self, execute: Callable[..., Any]) -> "Policy":
         """Return the policy of a view whose calls do not go to the pool."""
