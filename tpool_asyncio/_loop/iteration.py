@@ -1,13 +1,14 @@
 """Iterating over blocking sources in async code."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextvars import copy_context
 from functools import partial
 from types import GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from tpool_asyncio._loop.entrance import running_loop
+from tpool_asyncio._loop.source import Source
 from tpool_asyncio._loop.stream import Stream, StreamHolder
 from tpool_asyncio._pool.job import call_name
 from tpool_asyncio._pool.refusal import close_unused
@@ -131,17 +132,16 @@ def _stream_of(way: "Options", source: Any, args: tuple[Any, ...], kwargs: dict[
         if proxy._tpool_items is not None:
             proxy._tpool_forget_items(short_name(source))
         keep = proxy._obj
-    opens: Callable[[], tuple[Iterator[Any], Any]]
     if isinstance(source, Iterable) and not args and not kwargs:
-        opens = partial(_open_iterable, source)
+        opens = Source(source, wrap=wrap, keep=keep)
         keeps_thread = isinstance(source, GeneratorType)
     elif callable(source):
-        opens = partial(_open_function, source, args, kwargs, keep)
+        opens = Source(function=partial(source, *args, **kwargs), wrap=wrap, keep=keep)
         keeps_thread = True
     else:
         close_unused(source)
         raise TypeError(f"iterate takes an iterable, or a function and its arguments, not {source!r}")
-    return _new_stream(way, opens, call_name(source), keeps_thread, pin, batch=batch, ahead=True, wrap=wrap, keep=keep)
+    return _new_stream(way, opens, call_name(source), keeps_thread, pin, batch=batch, ahead=True)
 
 
 def proxy_stream(proxy: ObjectProxy) -> Stream:
@@ -153,50 +153,28 @@ def _proxy_stream(proxy: ObjectProxy, *, ahead: bool, batch: int | None, keep: A
     obj, policy = proxy._obj, proxy._tpool
     return _new_stream(
         policy.way._stream_options(),
-        partial(_open_iterable, obj),
+        Source(obj, wrap=proxy._tpool_wrap(), keep=keep),
         call_name(obj),
         isinstance(obj, GeneratorType),
         policy.pin,
         batch=policy.batch if batch is None else batch,
         ahead=ahead,
-        wrap=proxy._tpool_wrap(),
-        keep=keep,
     )
 
 
 def _new_stream(
     way: "Options",
-    opens: Callable[[], tuple[Iterator[Any], Any]],
+    source: Source,
     name: str,
     keeps_thread: bool,
     pin: Pin | None,
-    **how: Any,
+    *,
+    batch: int | None,
+    ahead: bool,
 ) -> Stream:
-    how["batch"] = check_batch(how["batch"])
+    batch = check_batch(batch)
     if keeps_thread and pin is None:
         way, pin = way._pinned()
     context = copy_context() if way._context is None else way._context
-    way = way._with(context=context, name=way._label or name)
-    return Stream(way, opens, name=name, context=context, pin=pin, **how)
-
-
-def _open_iterable(source: Iterable[Any]) -> tuple[Iterator[Any], Any]:
-    return iter(source), None
-
-
-def _open_function(
-    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], keep: Any
-) -> tuple[Iterator[Any], Any]:
-    made = fn(*args, **kwargs)
-    if made is keep and keep is not None:
-        return iter(made), None  # it is the user's
-    if not isinstance(made, Iterable):
-        close_unused(made)
-        raise TypeError(f"{call_name(fn)} returned {made!r}, which cannot be iterated over")
-    try:
-        return iter(made), made
-    except BaseException:
-        close = getattr(made, "close", None)
-        if close is not None:
-            close()
-        raise
+    way = way._with(context=None, name=way._label or name)  # as each trip enters that context in its turn
+    return Stream(way, source, name=name, context=context, batch=batch, ahead=ahead, pin=pin)

@@ -96,7 +96,7 @@ class Options:
     def _stream_options(self) -> "Options":
         return self
 
-    def _with(self, *, context: Context, name: str) -> "Options":
+    def _with(self, *, context: Context | None, name: str) -> "Options":
         """Return a handle with the same options but for these."""
         twin = copy(self)
         twin._context = context

@@ -49,16 +49,18 @@ import os
 import time
 from _thread import RLock, get_ident
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextvars import Context, copy_context
+from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.loop_job import presentable
+from tpool_asyncio._loop.source import Source
 from tpool_asyncio._pool.chore import Chore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tpool_asyncio._loop.call import Call
     from tpool_asyncio._loop.options import Options
     from tpool_asyncio._pool.lane import Lane
@@ -93,77 +95,30 @@ _NO_LIMIT = 1 << 30
 class Stream:
     """One iteration over one source."""
 
-    __slots__ = (
-        "__weakref__",
-        "_ahead",
-        "_batch",
-        "_bells",
-        "_context",
-        "_core",
-        "_eager",
-        "_ended",
-        "_error",
-        "_exhausted",
-        "_full",
-        "_incoming",
-        "_is_closed",
-        "_is_closing",
-        "_iterator",
-        "_keep",
-        "_lock",
-        "_looked",
-        "_loop",
-        "_name",
-        "_open",
-        "_owned",
-        "_pin",
-        "_process",
-        "_reader",
-        "_reading",
-        "_span",
-        "_stopped",
-        "_thread",
-        "_timer",
-        "_trip",
-        "_turn",
-        "_way",
-        "_when_closed",
-        "_wrap",
-        "items",
-    )
-
     def __init__(
         self,
         way: "Options",
-        open_source: Callable[[], tuple[Iterator[Any], Any]],
+        source: Source,
         *,
         name: str,
         context: Context,
         batch: int | None,
         ahead: bool,
         pin: "Pin | None" = None,
-        wrap: Callable[[Iterator[Any]], Iterator[Any]] | None = None,
-        keep: Any = None,
     ) -> None:
         self.items: deque[Any] = deque()  # those that the consumer has come to
         self._incoming = self.items
         self._full: deque[deque[Any]] = deque()  # those that come before it
         self._way = way
         self._core: ThreadPool | Lane = way._pool._core
-        # In the pool; returns an iterator, and what is to be closed whatever the end.
-        self._open: Callable[[], tuple[Iterator[Any], Any]] | None = open_source
+        self._source = source
         self._name = name
         self._context = context
         self._batch = batch
         self._ahead = ahead
         self._pin = pin  # holds the thread, for as long as the source may need it
-        self._wrap = wrap  # what the items go through, in the pool
-        self._keep = keep  # is never closed, although it may be its own iterator
-        self._iterator: Iterator[Any] | None = None
-        self._reader: Iterator[Any] | None = None
-        self._owned: Any = None
         self._lock = RLock()
-        self._turn = RLock()  # of a trip, to use the source
+        self._turn = RLock()  # of a trip, to be in the context and to use the source
         self._reading = False
         self._stopped = False
         self._ended = False  # whether there will be no further trip
@@ -209,7 +164,7 @@ class Stream:
             if self._no_more() and not (lost and self._reading):
                 return _done(loop) if self.left() else None  # a lost one may have brought something just now
             try:
-                self._start(loop, after_lost=lost)
+                self._start(loop)
             except RuntimeError:
                 if not (lost and self._no_more()):
                     raise
@@ -244,16 +199,13 @@ class Stream:
             return wrapped
         return error if error is None else presentable(error, self._name)
 
-    def _start(self, loop: asyncio.AbstractEventLoop, *, after_lost: bool = False) -> None:
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._thread = get_ident()
         self._process = os.getpid()
         self._looked = False
         self._eager.clear()
-        way, read = self._way, self._read
-        if after_lost:  # which may still run in the context of the iteration
-            way, read = way._with(context=copy_context(), name=self._name), self._read_in_turn
-        trip = way._execute_on(loop, read, (), {})
+        trip = self._way._execute_on(loop, self._read, (), {})
         self._trip = trip
         self._timer = loop.call_later(2 * self._span, self._look)
         trip.add_done_callback(self._trip_done)
@@ -317,8 +269,9 @@ class Stream:
         """
         closed: asyncio.Future[BaseException | None] = loop.create_future()
         self.stop(lambda error: post(loop, partial(_answer, closed, error)))
-        if not self._way._waits:
-            loop.call_later(_PATIENCE, self._stop_waiting, closed)
+        if not self._way._waits and not self._is_closed:
+            timer = loop.call_later(_PATIENCE, self._stop_waiting, closed)
+            closed.add_done_callback(lambda _: timer.cancel())
         return closed
 
     def _stop_waiting(self, closed: "asyncio.Future[BaseException | None]") -> None:
@@ -329,17 +282,6 @@ class Stream:
 
     # The trip, in the pool
 
-    def _read_in_turn(self) -> None:
-        """Read when the lost trip has ended, and left the context."""
-        for _ in range(1_000):
-            with self._turn:
-                try:
-                    return self._context.run(self._read)
-                except RuntimeError:  # only from entering the context, since `_read` raises nothing
-                    pass
-            time.sleep(0.001)
-        return self._context.run(self._read)
-
     def _read(self) -> None:
         with self._turn:
             with self._lock:
@@ -348,7 +290,7 @@ class Stream:
                 self._reading = True
             error: BaseException | None = None
             try:
-                self._fill()
+                self._context.run(self._fill)
             except BaseException as failure:
                 error = failure.with_traceback(failure.__traceback__ and failure.__traceback__.tb_next)
             with self._lock:
@@ -359,14 +301,10 @@ class Stream:
                 over = self._no_more()
         del error  # its traceback leads here, and must not lead back to it
         if over:
-            self._close()
+            self._close_in_context()
 
     def _fill(self) -> None:
-        if self._reader is None:
-            assert self._open is not None
-            self._iterator, self._owned = self._open()
-            self._reader = self._iterator if self._wrap is None else self._wrap(self._iterator)
-        reader = self._reader
+        reader = self._source.reader()
         append = self._incoming.append
         eager = self._eager
         begun = now = time.monotonic()
@@ -446,21 +384,22 @@ class Stream:
             self._bells = []
 
     def _close_in_pool(self) -> None:
-        if self._iterator is not None:
+        if self._source.is_open():
             core = self._core
             try:
                 core.submit(Chore(core.home, self._close_in_context))
                 return
             except RuntimeError:
                 pass  # at exit, or in a fork: there is no thread to do it any more
-        self._iterator = self._owned = None
+        self._source.let_go()
         self._close()
 
     def _close_in_context(self) -> None:
-        try:
-            self._context.run(self._close)
-        except RuntimeError:  # a context given by the user, in which something else runs just now
-            self._close()
+        with self._turn:
+            try:
+                self._context.run(self._close)
+            except RuntimeError:  # a context given by the user, in which something else runs just now
+                self._close()
 
     def _close(self) -> None:
         """Close the source and let go of it, once. In the thread that has read it, or where there is no such thread."""
@@ -471,20 +410,11 @@ class Stream:
             early = self._stopped or not self._exhausted
         if self._stopped and self._error is None:
             self._clear()  # of what the last trip has added meanwhile
-        iterator, self._iterator = self._iterator, None
-        owned, self._owned = self._owned, None
         error: BaseException | None = None
         try:
-            try:
-                if early and iterator is not self._keep:
-                    _close(iterator)
-            finally:
-                if owned is not iterator or not early:
-                    _close(owned)
+            self._source.close(early=early)
         except BaseException as failure:
             error = presentable(failure, self._name)
-        self._keep = self._wrap = self._reader = self._open = None
-        del iterator, owned  # here, not in the thread of the loop
         self._pin = None  # the thread is free, if it was for this alone
         with self._lock:
             self._is_closed = True
@@ -518,9 +448,3 @@ def _done(loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
 def _answer(closed: "asyncio.Future[BaseException | None]", error: BaseException | None) -> None:
     if not closed.done():
         closed.set_result(error)
-
-
-def _close(thing: Any) -> None:
-    close = getattr(thing, "close", None)
-    if close is not None:
-        close()
