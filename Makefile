@@ -15,8 +15,8 @@ LOWEST_VENV ?= .venv-lowest
 LOWEST_PYTHON ?= $(shell python3.11 -c "import sys; print(sys.executable)" 2>/dev/null || echo $(PYTHON))
 
 EXTRAS_demo := cli
-EXTRAS_test := bench,cli,test
-EXTRAS_lint := bench,cli,lint,test
+EXTRAS_test := bench,cli,interop,test
+EXTRAS_lint := bench,cli,interop,lint,test
 EXTRAS_docs := docs
 EXTRAS_bench := bench,cli
 
@@ -73,7 +73,7 @@ $(VENV)/pyvenv.cfg:
 	$(call new-venv,$(PYTHON),$(VENV))
 
 $(LOWEST_VENV)/.ready: pyproject.toml .ci/lowest.py | $(VENV)/.ready-test $(LOWEST_VENV)/pyvenv.cfg
-	$(BIN)/python .ci/lowest.py bench cli test --python $(LOWEST_VENV)/bin/python > $(LOWEST_VENV)/pins.txt
+	$(BIN)/python .ci/lowest.py bench cli interop test --python $(LOWEST_VENV)/bin/python > $(LOWEST_VENV)/pins.txt
 	@cat $(LOWEST_VENV)/pins.txt
 	$(LOWEST_VENV)/bin/python $(PIP_INSTALL) --requirement $(LOWEST_VENV)/pins.txt
 	$(LOWEST_VENV)/bin/python $(PIP_INSTALL) --no-deps --editable .

@@ -14,6 +14,8 @@ from tpool_asyncio import hubs, tpool
 from tpool_asyncio._pool.default import DEFAULT_SIZE, shared_pool
 from tpool_asyncio._pool.thread_pool import ThreadPool
 
+pytest_plugins = ["tests.combinations"]
+
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run each async test once per kind of event loop."""

@@ -40,6 +40,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from tpool_asyncio._green.interrupts import Interrupt
 from tpool_asyncio._pool.job import call_name
+from tpool_asyncio._pool.refusal import close_unused
 
 if TYPE_CHECKING:
     from tpool_asyncio._green.hub import Hub
@@ -86,6 +87,9 @@ class Abandonable(Protocol):
 
 class Driven(greenlet):
     """What a green thread is made of. See `GreenThread` for what its users see."""
+
+    __sqlalchemy_greenlet_provider__ = True
+    """What SQLAlchemy and awaitlet look for in a greenlet before they wait there; see `_await_for`."""
 
     __slots__ = (
         "_args",
@@ -220,6 +224,9 @@ def begin(driven: Driven) -> Any:
 def drive(driven: Driven, wanted: Any) -> Generator[Any, Any, Any]:
     """Run a greenlet that has begun inside the task that awaits this; return or raise the outcome of its function."""
     while driven:  # until it has ended
+        if wanted is not None and not getattr(wanted, "_asyncio_future_blocking", False):
+            wanted = yield from _await_for(driven, wanted)
+            continue
         try:
             yield wanted
         except BaseException as error:
@@ -235,6 +242,21 @@ def drive(driven: Driven, wanted: Any) -> Generator[Any, Any, Any]:
         return conclude(driven)
     finally:
         del driven  # or else the traceback of an error would lead back to it
+
+
+def _await_for(driven: Driven, awaitable: Any) -> Generator[Any, Any, Any]:
+    """Await what a greenlet has handed over as it is, and return what it wants after that.
+
+    That is how the greenlets of SQLAlchemy, awaitlet and greenletio wait, so their functions work in these, too.
+    """
+    try:
+        value = yield from awaitable.__await__()
+    except GeneratorExit:
+        return _throw(driven, GeneratorExit())  # which raises it when the greenlet has been ended
+    except BaseException as error:
+        return _throw(driven, driven._exchange(error) if isinstance(error, CancelledError) else error)
+    driven.parent = getcurrent()
+    return driven.switch(value)
 
 
 def _take_detour(driven: Driven) -> Any:
@@ -264,6 +286,7 @@ def _throw(driven: Driven, error: BaseException) -> Any:
         if isinstance(wanted, asyncio.Future) and wanted.cancel(*error.args[:1]):
             driven._detour = detour
             return wanted  # as a task does, which is woken when what it waits for has been cancelled
+        close_unused(wanted)  # see `_await_for`
     target = driven if detour is None else detour
     driven.parent = getcurrent()
     wanted = target.throw(error)
@@ -322,7 +345,7 @@ def finish_at_once(driven: Driven, refusal: BaseException) -> bool:
         driven.parent = getcurrent()
         detour, driven._detour = driven._detour, None
         inner = detour.inner if isinstance(detour, Strayed) else detour
-        (driven if inner is None else inner).throw(error)
+        close_unused((driven if inner is None else inner).throw(error))
         error = refusal
     return False
 

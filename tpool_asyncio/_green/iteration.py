@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from tpool_asyncio._green.hosts import current_host
 from tpool_asyncio._green.waiting import current_driven, give_way, script_hub, wait
 from tpool_asyncio._loop.stream import StreamHolder
 from tpool_asyncio._pool.worker import current_worker
@@ -84,8 +85,10 @@ class Iteration(StreamHolder, Iterator[T]):
 
 
 def _loop() -> asyncio.AbstractEventLoop:
-    driven = current_driven()
-    return script_hub(_REMEDY).loop if driven is None else driven._hub.loop
+    if (driven := current_driven()) is not None:
+        return driven._hub.loop
+    host = current_host()
+    return script_hub(_REMEDY).loop if host is None else host.get_loop()
 
 
 def _give_way() -> None:

@@ -10,6 +10,7 @@ from greenlet import getcurrent
 
 from tpool_asyncio._green.driven import Driven
 from tpool_asyncio._green.green_call import call_and_park
+from tpool_asyncio._green.hosts import current_host
 from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._green.iteration import Iteration
 from tpool_asyncio._green.script_call import call_in_script
@@ -334,6 +335,9 @@ def _execute(
                 raise job.error  # nothing here can look cancelled, and the call around may want to pass it on
             return outcome_of(job)  # type: ignore[no-any-return]
     try:
+        host = current_host()
+        if host is not None:
+            return host.await_(_call(way, fn, args, kwargs))  # type: ignore[no-any-return]
         hub = script_hub(_REMEDY)
     except RuntimeError:
         close_unused(fn)
@@ -343,6 +347,12 @@ def _execute(
         with worker.crew.parking(worker), asking(worker):
             return _execute_in_script(hub, pool, way, fn, args, kwargs)
     return _execute_in_script(hub, pool, way, fn, args, kwargs)
+
+
+async def _call(
+    way: AsyncPool | AsyncOptions, fn: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]
+) -> T:
+    return await way.execute(fn, *args, **kwargs)
 
 
 def _execute_in_script(

@@ -1,11 +1,12 @@
 """How synchronous code waits: the one place that switches out of a green thread.
 
-There are three places to wait from.
+There are four places to wait from.
 
 1. **In a green thread.** Switch to its driver, which hands what is awaited to the task. Code in a plain greenlet of
    somebody else's making, inside a green thread, waits in the green thread's place.
-2. **In a script**, where no loop runs: the hub runs its loop until the wait is over.
-3. **Anywhere else a loop runs**, that is in plain async code or a callback: nothing can wait there, which is an error.
+2. **In a greenlet of a library that can wait itself**, such as Eventlet: let it, see `tpool_asyncio._green.hosts`.
+3. **In a script**, where no loop runs: the hub runs its loop until the wait is over.
+4. **Anywhere else a loop runs**, that is in plain async code or a callback: nothing can wait there, which is an error.
 
 In a child that was forked in a green thread, that green thread counts as a script: its loop is the parent's.
 """
@@ -22,6 +23,7 @@ from greenlet import getcurrent, greenlet
 
 from tpool_asyncio._green.current import get_hub
 from tpool_asyncio._green.driven import Driven
+from tpool_asyncio._green.hosts import Host, current_host
 from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._green.interrupts import Interruptible
 from tpool_asyncio._pool.refusal import close_unused
@@ -53,7 +55,8 @@ def wait(future: "asyncio.Future[T]") -> T:
 def _wait_elsewhere(future: "asyncio.Future[T]") -> T:
     driven = current_driven()
     if driven is None:
-        return script_hub()._run(future)
+        host = current_host()
+        return script_hub()._run(future) if host is None else host.await_(_coroutine_of(future))
     if driven._interrupts:
         future.cancel()
     return await_(_coroutine_of(future))
@@ -65,7 +68,8 @@ def await_(awaitable: Awaitable[T]) -> T:
     In a green thread, the awaitable runs as a part of its task: `asyncio.current_task`, context variables,
     cancellation, `asyncio.timeout` and the cancel scopes of anyio work through it, to any depth. In a script, where no
     loop runs, the hub of the thread runs its loop until the awaitable is done; context variables that it sets are set
-    afterwards.
+    afterwards. In a greenlet of Eventlet (on its asyncio hub), SQLAlchemy, awaitlet, greenback or greenletio it waits
+    in the way of that library.
 
     Args:
         awaitable: A coroutine, future, task, or any other object that ``await`` takes.
@@ -82,7 +86,7 @@ def await_(awaitable: Awaitable[T]) -> T:
     Cancellation: When the task of the green thread is cancelled, so is the awaitable; see it as an ``await``. A
     `Timeout` and `kill` cancel the awaitable too, and are raised when it has ended.
 
-    May be called in any thread, in green threads and scripts.
+    May be called in any thread, in green threads, scripts, and greenlets of the libraries named above.
 
     .. versionadded:: 0.1.0
     """
@@ -104,6 +108,8 @@ def await_(awaitable: Awaitable[T]) -> T:
             raise
         if place is None:
             return _await_in_script(steps)  # type: ignore[no-any-return]
+        if not isinstance(place, Driven):
+            return place.await_(steps)  # type: ignore[no-any-return]
         inner, driven = current, place
     # Hand what the coroutine yields to the task, and what the task throws to the coroutine.
     failure: BaseException | None = None
@@ -144,18 +150,24 @@ def give_way() -> None:
         del failure, driven
 
 
-def _place_to_wait(awaitable: object) -> Driven | None:
-    """Return the green thread around this code, None for a script; raise what an interrupt has left to be raised."""
+def _place_to_wait(awaitable: object) -> Driven | Host | None:
+    """Return the green thread or the host around this code, None for a script.
+
+    Raise what an interrupt has left to be raised.
+    """
     driven = current_driven()
-    if driven is None:
-        try:
+    if driven is not None:
+        if driven._interrupts:
+            _raise_interrupt(driven)
+        return driven
+    try:
+        host = current_host()
+        if host is None:
             script_hub()
-        except RuntimeError:
-            close_unused(awaitable)
-            raise
-    elif driven._interrupts:
-        _raise_interrupt(driven)
-    return driven
+        return host
+    except RuntimeError:
+        close_unused(awaitable)
+        raise
 
 
 def _checked(awaitable: Awaitable[T]) -> Awaitable[T]:

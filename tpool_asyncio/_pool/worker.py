@@ -7,6 +7,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING
 
 from tpool_asyncio._pool.job import Job
+from tpool_asyncio._pool.neighbours import greet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,7 @@ class Worker(threading.Thread):
         """Serve the crew until it has no more use for this worker. The body of the thread."""
         _here.worker = self
         try:
+            greet()
             self._serve()
         finally:
             self.wake_caller()
