@@ -109,7 +109,7 @@ class Policy:
 
     def items_handed_out(self, items: Iterator[Any], proxy: "ObjectProxy") -> Iterator[Any]:
         """Return items as this proxy hands them out. In the pool."""
-        own_kind = type(proxy._obj)
+        always_asked = {type(proxy._obj), *((list, tuple) if self.items else ())}
         plain_kind = None  # the type of the last one that was not wrapped, as most of them will be
         for item in items:
             kind = type(item)
@@ -117,7 +117,7 @@ class Policy:
                 yield item
                 continue
             handed_out = self.handed_out(item, proxy)
-            if handed_out is item and kind not in (own_kind, list, tuple) and self._by_class:
+            if handed_out is item and self._by_class and kind not in always_asked:
                 plain_kind = kind
             yield handed_out
 
