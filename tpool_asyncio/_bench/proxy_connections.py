@@ -18,12 +18,11 @@ Connect = Callable[[str], AbstractAsyncContextManager[Any]]
 
 
 def proxied() -> Connect:
-    """Proxies whose calls run on whatever thread of the pool is free, one at a time for each connection.
+    """Proxies whose calls run on whatever thread of the pool is free.
 
-    The limiter is needed: the `sqlite3` of CPython 3.12 and 3.13 crashes if several threads use a connection at once.
+    A connection is not to be used by several tasks at once: the `sqlite3` of CPython 3.12 and 3.13 crashes if several
+    threads do so.
     """
-    from anyio import CapacityLimiter
-
     from tpool_asyncio import tpool
 
     tpool.set_num_threads(THREADS)
@@ -31,7 +30,7 @@ def proxied() -> Connect:
     @asynccontextmanager
     async def connect(path: str) -> AsyncIterator[Any]:
         connection = sqlite3.connect(path, check_same_thread=False)
-        db: Any = tpool.Proxy(connection, autowrap=sqlite3.Cursor, limiter=CapacityLimiter(1))
+        db: Any = tpool.Proxy(connection, autowrap=sqlite3.Cursor)
         try:
             yield db
         finally:

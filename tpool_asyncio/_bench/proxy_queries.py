@@ -5,12 +5,14 @@
 A query takes as many trips to another thread as its spelling needs, and each spelling is a contestant of its own: two
 for ``execute`` and ``fetchone``, three where the cursor is closed as well, one for a function that does all of it. They
 are held against each other where they make the same number of trips. Each query asks for another row, and the ids that
-have come back must add up. Connections are made before the clock starts.
+have come back must add up. Connections are made before the clock starts. Where a connection has no thread of its own,
+each query takes a lock, so that only one task at a time uses the connection.
 """
 
 import asyncio
 import sqlite3
 import sys
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import replace
@@ -110,6 +112,16 @@ async def _two_trips(db: Any, key: int) -> Any:
     return await cursor.fetchone()
 
 
+def _in_turn(fetch: Fetch) -> Fetch:
+    locks: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # by the id of the connection
+
+    async def fetch_in_turn(db: Any, key: int) -> Any:
+        async with locks[id(db)]:
+            return await fetch(db, key)
+
+    return fetch_in_turn
+
+
 async def _three_trips(db: Any, key: int) -> Any:
     async with db.execute(SELECT_ONE, (key,)) as cursor:
         return await cursor.fetchone()
@@ -130,13 +142,13 @@ async def _one_trip(db: Any, key: int) -> Any:
     return await tpool.proxy_call(db, _fetch_one, db._obj, key)
 
 
-TPOOL = SelfTimed("tpool", "2 trips: Proxy, execute, fetchone", partial(_async, proxied, _two_trips))
+TPOOL = SelfTimed("tpool", "2 trips: Proxy and Lock, execute, fetchone", partial(_async, proxied, _in_turn(_two_trips)))
 PINNED = SelfTimed("pinned", "2 trips: pinned Proxy, execute, fetchone", partial(_async, pinned, _two_trips))
 AIOSQLITE = SelfTimed("aiosqlite", "2 trips: aiosqlite, execute, fetchone", partial(_async, aiosqlite, _two_trips))
 AIOSQLITE_WITH = SelfTimed(
     "aiosqlite_with", "3 trips: aiosqlite, async with execute, fetchone", partial(_async, aiosqlite, _three_trips)
 )
-TPOOL_ONE = SelfTimed("tpool_one", "1 trip: Proxy, proxy_call", partial(_async, proxied, _one_trip))
+TPOOL_ONE = SelfTimed("tpool_one", "1 trip: Proxy and Lock, proxy_call", partial(_async, proxied, _in_turn(_one_trip)))
 PINNED_ONE = SelfTimed("pinned_one", "1 trip: pinned Proxy, proxy_call", partial(_async, pinned, _one_trip))
 AIOSQLITE_ONE = SelfTimed("aiosqlite_one", "1 trip: aiosqlite, execute_fetchall", partial(_async, aiosqlite, _fetchall))
 FLOOR = SelfTimed("sqlite3", "no trip: plain sqlite3, one after another", _plain)
