@@ -22,7 +22,7 @@ EXTRAS_bench := bench,cli
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-lowest lint docs bench coverage clean
+.PHONY: help demo test test-lowest lint docs bench coverage combinations clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -58,8 +58,12 @@ bench: $(VENV)/.ready-bench ## the measurements, with the targets they are held 
 coverage: $(VENV)/.ready-test ## the tests, and an HTML report of the lines they miss in htmlcov
 	$(BIN)/python -m pytest --cov --cov-branch --cov-report=term --cov-report=html $(ARGS)
 
+combinations: $(VENV)/.ready-test ## docs/combinations.md, from the tests that pass
+	$(BIN)/python -m pytest --quiet --combinations combinations.json -m combination $(ARGS)
+	$(BIN)/python .ci/combinations.py combinations.json
+
 clean: ## remove everything that was made here, .venv too
-	rm -rf $(VENV) $(LOWEST_VENV) .nox build dist docs/_build htmlcov .coverage .coverage.* coverage.xml
+	rm -rf $(VENV) $(LOWEST_VENV) .nox build dist docs/_build htmlcov .coverage .coverage.* coverage.xml combinations.json
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find tpool_asyncio tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 

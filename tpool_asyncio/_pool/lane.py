@@ -73,7 +73,8 @@ class _LaneCrew(Crew):
         return len(self.workers) - self.excused
 
     def rest(self, worker: "Worker") -> bool | None:
-        self.empty_trash()
+        if self.trash:
+            self.empty_trash()
         if self.dozing:
             self.idle_timeout = _DOZE
             woken = super().rest(worker)
