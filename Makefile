@@ -2,10 +2,12 @@
 #
 #   PYTHON=python3.12   which Python to make .venv with
 #   ARGS="..."          handed on to the program that a target runs
+#   MINUTES=5           how long make soak goes on
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+MINUTES ?= 1
 
 BIN := $(VENV)/bin
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
@@ -22,7 +24,7 @@ EXTRAS_bench := bench,cli
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-lowest lint docs bench coverage combinations clean
+.PHONY: help demo test test-lowest lint docs bench soak coverage combinations clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +56,9 @@ bench: $(VENV)/.ready-bench ## the measurements, with the targets they are held 
 	$(BIN)/python benchmarks/million.py
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/wakeups.py
+
+soak: $(VENV)/.ready-test ## everything at once for MINUTES=1 or more, every call accounted for
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) $(ARGS)
 
 coverage: $(VENV)/.ready-test ## the tests, and an HTML report of the lines they miss in htmlcov
 	$(BIN)/python -m pytest --cov --cov-branch --cov-report=term --cov-report=html $(ARGS)

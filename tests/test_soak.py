@@ -1,0 +1,65 @@
+"""The soak: that it finds nothing in a short time, and that it would find what is wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tpool_asyncio._bench.soak.ledger import Ledger, WrongError
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_a_short_soak_finds_nothing(tmp_path: Path) -> None:
+    script = [sys.executable, str(ROOT / "benchmarks" / "soak.py"), "--minutes", "0.04", "--calls", "50000"]
+    result = subprocess.run(
+        [*script, "--json", str(tmp_path / "soak.json")], capture_output=True, text=True, check=False, timeout=50
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "every call is accounted for" in result.stdout
+
+
+class TestLedger:
+    def test_all_is_well(self) -> None:
+        ledger = Ledger()
+        batch = ledger.batch(3)
+        for number in range(2):
+            batch.answered(number, batch.work(number))
+        batch.given_up(2)
+        batch.close()
+        assert ledger.totals == {"answered": 2, "given up": 1}
+
+    def test_a_call_without_an_answer(self) -> None:
+        batch = Ledger().batch(1)
+        batch.work(0)
+        with pytest.raises(WrongError, match="no answer"):
+            batch.close()
+
+    def test_a_call_that_has_run_twice(self) -> None:
+        batch = Ledger().batch(1)
+        batch.work(0)
+        batch.answered(0, batch.work(0))
+        with pytest.raises(WrongError, match="2 times"):
+            batch.close()
+
+    def test_the_answer_to_another_call(self) -> None:
+        ledger = Ledger()
+        batch, other = ledger.batch(2), ledger.batch(2)
+        with pytest.raises(WrongError, match="call 0 of batch 1 got"):
+            batch.answered(0, batch.work(1))
+        with pytest.raises(WrongError, match="call 0 of batch 1 got"):
+            batch.answered(0, other.work(0))
+
+    def test_two_answers(self) -> None:
+        batch = Ledger().batch(1)
+        value = batch.work(0)
+        batch.answered(0, value)
+        with pytest.raises(WrongError, match="answered twice"):
+            batch.answered(0, value)
+
+    def test_an_answer_out_of_the_air(self) -> None:
+        batch = Ledger().batch(1)
+        batch.answered(0, (1, 0))
+        with pytest.raises(WrongError, match="before it has run"):
+            batch.close()
