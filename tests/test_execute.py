@@ -141,7 +141,7 @@ async def test_a_returned_tuple_or_error_is_just_a_value(pool: tpool.Pool) -> No
     assert await pool.execute(lambda: error) is error
 
 
-@pytest.mark.parametrize("thing", [None, 3, "name", object()], ids=repr)
+@pytest.mark.parametrize("thing", [None, 3, "name", object()], ids=lambda thing: type(thing).__name__)
 async def test_not_callable(pool: tpool.Pool, thing: Any) -> None:
     for execute in (pool.execute, pool.options().execute):
         with pytest.raises(TypeError, match=r"first argument must be callable, not .*pass the function itself"):
