@@ -12,6 +12,7 @@ from contextvars import copy_context
 from typing import Any
 
 from tpool_asyncio._green.driven import Driven, Parking, resume
+from tpool_asyncio._green.hosts import is_watched
 from tpool_asyncio._loop.entrance import new_entrance
 from tpool_asyncio._loop.loop_job import LoopJob, presentable
 from tpool_asyncio._pool.job import new_claim
@@ -66,7 +67,10 @@ class GreenCall(LoopJob):
             parking = driven._parking
             assert parking is not None
             parking.call = None
-            resume(driven, parking, self.loop)
+            if parking.straight:
+                resume(driven, parking, self.loop)
+            else:
+                parking.set_result(None)
 
 
 def call_and_park(
@@ -93,7 +97,7 @@ def call_and_park(
     call.kwargs = kwargs or None
     call.context = copy_context() or None
     error: BaseException | None = None
-    parking: Parking | None
+    parking: Parking | None = None
     try:
         try:
             submit(call)
@@ -104,6 +108,7 @@ def call_and_park(
         if parking is None or parking.done():
             parking = driven._parking = Parking(loop=loop)
             parking._asyncio_future_blocking = True  # as its iterator would, for the task that it is yielded to
+            parking.straight = not is_watched(task)
         parking.call = call
         driven.parent.switch(parking)  # type: ignore[union-attr]
         error, call.error = call.error, None
@@ -113,6 +118,8 @@ def call_and_park(
         value, call.value = call.value, None  # whoever has settled the call holds it until this gives way again
         return value
     except CancelledError as cancelled:
+        if parking is not None and parking.done() and not parking.cancelled():
+            call.drop_outcome()  # it was there, and the task was cancelled before it woke
         raise driven._exchange(cancelled) from None
     finally:
         if call.driven is not None:  # thrown out of the waiting by other means
