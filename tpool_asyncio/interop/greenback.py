@@ -2,13 +2,15 @@
 
 A portal belongs to a task. All greenlets in which code of that task runs can wait through it: greenback notes which of
 them did so last, and goes on there.
+
+`has_portal` tells whether the current task has a portal that is open.
 """
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-import greenback
+from greenback import await_, has_portal
 
 __all__ = ["has_portal", "host"]
 
@@ -18,7 +20,27 @@ class _Host:
         return asyncio.get_running_loop()
 
     def await_(self, steps: Coroutine[Any, Any, Any], /) -> Any:
-        return greenback.await_(steps)
+        try:
+            value, error = await_(_outcome_of(steps))
+        except BaseException:
+            steps.close()
+            raise
+        if error is None:
+            return value
+        try:
+            raise error
+        finally:
+            del error  # or else its traceback and this frame would hold each other
+
+
+async def _outcome_of(steps: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+    """Return value and error, since greenback would make an error that it raises lead back to itself."""
+    try:
+        return await steps, None
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        return None, error
 
 
 _host = _Host()
@@ -30,9 +52,4 @@ def host() -> _Host | None:
     if loop is None:  # not asyncio, or a script
         return None
     task = asyncio.current_task(loop)
-    return _host if task is not None and greenback.has_portal(task) else None
-
-
-def has_portal(task: "asyncio.Task[Any]") -> bool:
-    """Return whether the current task has a portal that is open. In its thread."""
-    return greenback.has_portal(task)
+    return _host if task is not None and has_portal(task) else None
