@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-import awaitlet
+import awaitlet  # type: ignore[import-untyped]
 import greenback
 import greenletio  # type: ignore[import-untyped]
 import pytest

@@ -9,9 +9,10 @@ import threading
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import anyio
+import greenletio  # type: ignore[import-untyped]
 import pytest
 from greenlet import getcurrent, greenlet
 
@@ -95,12 +96,13 @@ async def test_an_error_is_the_same_object(bridge: Bridge) -> None:
         raise error
 
     def body() -> None:
-        for wait in (
+        waits: list[Callable[[], object]] = [
             lambda: green_tpool.execute(fail, error),
             lambda: green_tpool.options(timeout=60).execute(fail, error),
             lambda: green.await_(fail_later()),
             lambda: green.await_(asyncio.ensure_future(fail_later())),
-        ):
+        ]
+        for wait in waits:
             with pytest.raises(KeyError) as caught:
                 wait()
             assert caught.value is error
@@ -166,7 +168,7 @@ class Thing:
     def ident(self) -> int:
         return threading.get_ident()
 
-    def __enter__(self) -> "Thing":
+    def __enter__(self) -> Self:
         self.thread = threading.current_thread()
         return self
 
@@ -376,8 +378,6 @@ async def test_context_variables_are_those_of_the_task(bridge: Bridge) -> None:
 
 
 async def test_greenletio_keeps_its_context() -> None:
-    import greenletio  # noqa: PLC0415
-
     def body() -> str:
         VAR.set("of the greenlet")
         return green_tpool.execute(VAR.get)
@@ -605,52 +605,52 @@ async def test_nesting(outer: str, inner: str) -> None:
                 below -= green_tpool.execute(int, 0)
         return 1 + below
 
-    errors: list[BaseException] = []
-    results = await asyncio.gather(*(kinds[0].run(level, 0) for _ in range(2)), return_exceptions=True)
-    errors = [result for result in results if isinstance(result, BaseException)]
-    if errors:
-        raise errors[0]
-    assert results == [40, 40]
+    assert await asyncio.gather(*(kinds[0].run(level, 0) for _ in range(2))) == [40, 40]
     assert len(steps) == 2 * 40 * 8
 
 
 @pytest.mark.parametrize(("outer", "inner"), NESTED, ids=["/".join(pair) for pair in NESTED])
 async def test_cancelled_where_both_are_nested(outer: str, inner: str) -> None:
     """Wherever the innermost code waits, the cancellation is raised there, and cleanup may wait at each level."""
-    for way in range(3):
-        raised: list[type[BaseException]] = []
-        cleaned: list[int] = []
-        kinds = [ALL[outer], ALL[inner]]
+    kinds = [ALL[outer], ALL[inner]]
+    raised: list[type[BaseException]] = []
+    cleaned: list[int] = []
 
-        def level(depth: int, way: int = way, raised: Any = raised, cleaned: Any = cleaned, kinds: Any = kinds) -> None:
-            bridge = kinds[depth % 2]
-            try:
-                green_tpool.execute(len, "abc")
-                if depth == 2:
-                    started.set()
-                    (bridge.await_ if way == 0 else green.await_ if way == 1 else green_tpool.execute)(
-                        gate if way == 2 else asyncio.sleep(60)
-                    )
-                else:
-                    bridge.await_(kinds[(depth + 1) % 2].run(level, depth + 1))
-            except BaseException as error:
-                raised.append(type(error))
-                raise
-            finally:
-                green_tpool.execute(len, "abc")
-                bridge.await_(later())
-                cleaned.append(depth)
+    def level(depth: int, wait: Callable[[], object]) -> None:
+        bridge = kinds[depth % 2]
+        try:
+            green_tpool.execute(len, "abc")
+            if depth == 2:
+                started.set()
+                wait()
+            else:
+                bridge.await_(kinds[(depth + 1) % 2].run(level, depth + 1, wait))
+        except BaseException as error:
+            raised.append(type(error))
+            raise
+        finally:
+            green_tpool.execute(len, "abc")
+            bridge.await_(later())
+            cleaned.append(depth)
 
+    gate = Gate()
+    waits: list[Callable[[], object]] = [
+        lambda: kinds[0].await_(asyncio.sleep(60)),
+        lambda: green.await_(asyncio.sleep(60)),
+        lambda: green_tpool.execute(gate),
+    ]
+    for wait in waits:
+        raised.clear()
+        cleaned.clear()
         started = asyncio.Event()
-        gate = Gate()
-        task = asyncio.create_task(kinds[0].run(level, 0))
+        task = asyncio.create_task(kinds[0].run(level, 0, wait))
         await started.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        gate.open()
         assert raised == [asyncio.CancelledError] * 3
         assert cleaned == [2, 1, 0]
+    gate.open()
 
 
 @pytest.mark.parametrize("name", list(ALL))

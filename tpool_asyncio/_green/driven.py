@@ -73,13 +73,10 @@ class Parking(asyncio.Future[None]):
     would cost as much as everything else in a call.
     """
 
-    __slots__ = ("call", "straight")
+    __slots__ = ("call",)
 
     call: "Abandonable | None"
     """The call that the green thread waits for."""
-
-    straight: bool
-    """Whether outcomes go straight to the green thread; else each wakes the task."""
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel the call, and have the task woken."""

@@ -2,13 +2,15 @@
 
 The life of such a call: it is queued, and the green thread parks: its task waits for a `Parking`. The outcome comes
 through the mailbox as any other, and `settle` switches to the green thread there and then. A cancellation of the task
-cancels the parking, which abandons the call, and takes the usual way from there.
+cancels the parking, which abandons the call, and takes the usual way from there. If somebody else has to see each step
+of the task, `settle` only sets the parking, and the green thread takes the outcome when the task has woken.
 """
 
 import asyncio
 from asyncio import CancelledError
 from collections.abc import Callable
 from contextvars import copy_context
+from sys import modules
 from typing import Any
 
 from tpool_asyncio._green.driven import Driven, Parking, resume
@@ -67,10 +69,10 @@ class GreenCall(LoopJob):
             parking = driven._parking
             assert parking is not None
             parking.call = None
-            if parking.straight:
-                resume(driven, parking, self.loop)
+            if "greenback" in modules and is_watched(driven._task):
+                parking.set_result(None)  # which wakes the task
             else:
-                parking.set_result(None)
+                resume(driven, parking, self.loop)
 
 
 def call_and_park(
@@ -108,7 +110,6 @@ def call_and_park(
         if parking is None or parking.done():
             parking = driven._parking = Parking(loop=loop)
             parking._asyncio_future_blocking = True  # as its iterator would, for the task that it is yielded to
-            parking.straight = not is_watched(task)
         parking.call = call
         driven.parent.switch(parking)  # type: ignore[union-attr]
         error, call.error = call.error, None

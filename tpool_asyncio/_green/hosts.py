@@ -59,20 +59,18 @@ def current_host() -> Host | None:
     return None
 
 
-def is_watched(task: "asyncio.Task[Any]") -> bool:
-    """Return whether each step of a task, which is the current one, goes through a portal of greenback.
+def is_watched(task: "asyncio.Task[Any] | None") -> bool:
+    """Return whether each step of a task goes through a portal of greenback, which has been imported.
 
     Such a portal goes on with that greenlet of the task which was the last to wait through it. So it has to be there
     for each step, and green threads of the task may not be switched to past it.
     """
-    if "greenback" not in sys.modules:
-        return False
     if not _watchers:
-        _watchers.append(_function_of("greenback", _EDGES["greenback"], "has_portal", _never))
+        _watchers.append(_function_of("greenback", _EDGES["greenback"], "is_watched", _never))
     return _watchers[0](task)
 
 
-_watchers: "list[Callable[[asyncio.Task[Any]], bool]]" = []
+_watchers: "list[Callable[[asyncio.Task[Any] | None], bool]]" = []
 
 
 def _function_of(library: str, edge: str, name: str, substitute: Callable[..., Any]) -> Callable[..., Any]:
