@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import gc
 import time
+import traceback
 import types
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
@@ -81,6 +82,7 @@ async def test_they_wait_in_green_threads(bridge: Bridge) -> None:
         with pytest.raises(KeyError) as caught:
             bridge.await_(fail())
         assert caught.value is error
+        assert "fail" in [frame.name for frame in traceback.extract_tb(error.__traceback__)]
         task = asyncio.current_task()
         assert bridge.await_(current()) is task
         bridge.await_(sets())
@@ -217,6 +219,57 @@ async def test_a_green_thread_that_waits_there_is_killed(bridge: Bridge) -> None
     # A portal does not know of kills, so there it is a cancellation up to the end of the function.
     assert raised == [error] if bridge in HANDING_OVER.values() else isinstance(raised[0], asyncio.CancelledError)
     assert thread.dead
+
+
+@pytest.mark.parametrize("bridge", list(OTHERS.values()), ids=list(OTHERS))
+@pytest.mark.parametrize("own", [True, False], ids=["own task", "run"])
+async def test_killed_without_another_wait(bridge: Bridge, own: bool) -> None:
+    """What comes of the function is what it was killed with, whatever the library has made of it."""
+    error = ValueError("end")
+    threads: list[Any] = []
+
+    def body() -> None:
+        threads.append(getcurrent())
+        asyncio.get_running_loop().call_soon(threads[0].kill, error)
+        bridge.await_(asyncio.sleep(60))
+
+    def with_portal() -> None:
+        green.await_(greenback.ensure_portal())
+        body()
+
+    async def in_own() -> None:
+        await green.spawn(with_portal)
+
+    with pytest.raises(ValueError, match="end") as caught:
+        await (in_own() if own else in_portal(body))
+    assert caught.value is error
+
+
+@handing_over
+def test_the_loop_is_closed_between_the_short_way_and_the_task(bridge: Bridge) -> None:
+    """A coroutine that was handed over, and is not awaited any more, is closed without a word."""
+    ended: list[type[BaseException]] = []
+
+    def body() -> None:
+        tpool.execute(len, "abc")
+        loop.stop()
+        try:
+            bridge.await_(later())
+        except BaseException as error:
+            ended.append(type(error))
+            raise
+
+    async def start() -> None:
+        green.spawn(body)
+
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)  # which would tell of a task that was destroyed
+    loop.run_until_complete(start())
+    loop.run_forever()
+    loop.close()
+    asyncio.run(green.run(green.sleep, 0))  # which sweeps up after loops that have been closed
+    gc.collect()
+    assert ended == [green.GreenletExit]
 
 
 @EVERY

@@ -196,10 +196,6 @@ class Driven(greenlet):
             self._interrupts = tuple(other for other in self._interrupts if other is not interrupt)
             self._task.uncancel()
 
-    def _holds(self, interrupt: Interrupt) -> bool:
-        """See `Interruptible`."""
-        return interrupt in self._interrupts
-
     def _cancellations(self) -> int:
         """See `Interruptible`."""
         assert self._task is not None
@@ -267,20 +263,16 @@ def _await_for(driven: Driven, awaitable: Any) -> Generator[Any, Any, Any]:
             close_unused(awaitable)
             yield None  # so that the task throws what it has to throw
             raise CancelledError
-        steps: Any = awaitable if type(awaitable) is types.CoroutineType else _coroutine_of(awaitable)
+        steps = awaitable if type(awaitable) is types.CoroutineType else _coroutine_of(awaitable)
         value = yield from steps.__await__()
     except GeneratorExit:
         return _throw(driven, GeneratorExit())  # which raises it when the greenlet has been ended
-    except CancelledError as error:
-        return _throw(driven, driven._exchange(error))
     except BaseException as error:
-        return _throw(driven, error)
-    else:
-        driven.parent = getcurrent()
-        return driven.switch(value)
-    finally:
-        steps = None
-        del driven, awaitable  # or else the traceback of an error would lead back to it
+        failure = driven._exchange(error) if isinstance(error, CancelledError) else error
+        # Without this frame it does not lead back to the greenlet.
+        return _throw(driven, failure, error.__traceback__ and error.__traceback__.tb_next)
+    driven.parent = getcurrent()
+    return driven.switch(value)
 
 
 async def _coroutine_of(awaitable: Any) -> Any:
@@ -298,8 +290,8 @@ def _take_detour(driven: Driven) -> Any:
     return detour.switch()
 
 
-def _throw(driven: Driven, error: BaseException) -> Any:
-    """Raise an exception where a greenlet waits, and return what it wants then."""
+def _throw(driven: Driven, error: BaseException, traceback: types.TracebackType | None = None) -> Any:
+    """Raise an exception where a greenlet waits, with a traceback; return what it wants then."""
     if isinstance(error, GeneratorExit):
         finish_at_once(driven, RuntimeError("this green thread is being closed, so that it cannot wait any more"))
         raise error
@@ -320,7 +312,7 @@ def _throw(driven: Driven, error: BaseException) -> Any:
                 error = driven._exchange(error)
     target = driven if detour is None else detour
     driven.parent = getcurrent()
-    wanted = target.throw(error)
+    wanted = target.throw(type(error), error, traceback)
     if driven:
         driven._hub._went_on(driven)
     return wanted

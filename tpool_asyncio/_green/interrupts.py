@@ -6,8 +6,8 @@ How an interrupt gets to where it belongs
     after; and where this error comes out of the awaitable, in the green thread that has the interrupt, the interrupt's
     own exception takes its place. Green threads can be nested in one task: the error then passes through the inner
     ones, and is only exchanged in the one that the interrupt is meant for. If it came out of the waiting of another
-    library, such as greenback, it passes through the code as it is, and is exchanged at the end of the block of the
-    `Timeout`, or of the function.
+    library, such as greenback, it passes through the code as it is, and is exchanged at the end of the next block of a
+    `Timeout`, or of the function; the next wait of our own raises the interrupt as well.
 
 Who wins when the task has been cancelled as well
     A task counts its cancellations. An interrupt takes back the one that it has caused. If more are left than when the
@@ -43,9 +43,6 @@ class Interruptible(Protocol):
 
     def _withdraw(self, interrupt: Interrupt) -> None:
         """Take an interrupt back; nothing happens if its exception has been raised."""
-
-    def _holds(self, interrupt: Interrupt) -> bool:
-        """Return whether an interrupt is still to be raised."""
 
     def _exchange(self, error: CancelledError) -> BaseException:
         """Return what a `CancelledError` that came out of an awaitable stands for, here."""
@@ -93,10 +90,6 @@ class ScriptWait:
         """See `Interruptible`."""
         if interrupt in self.interrupts:
             self.interrupts.remove(interrupt)
-
-    def _holds(self, interrupt: Interrupt) -> bool:
-        """See `Interruptible`."""
-        return interrupt in self.interrupts
 
     def _cancellations(self) -> int:
         """See `Interruptible`."""

@@ -140,10 +140,9 @@ class Timeout(BaseException):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:  # not plain bool, or else type checkers would take every block for one that may be left half done
-        waiting, interrupt = self._waiting, self._interrupt
         failure = exc
-        if isinstance(exc, CancelledError) and waiting and interrupt and waiting._holds(interrupt):
-            failure = waiting._exchange(exc)  # it came out of the waiting of another library; see `interrupts`
+        if isinstance(exc, CancelledError) and self._waiting is not None:
+            failure = self._waiting._exchange(exc)  # if it came out of the waiting of another library
         self.cancel()
         if failure is self and self.exception is False:
             return True
