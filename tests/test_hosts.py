@@ -197,6 +197,7 @@ async def test_a_proxy(bridge: Bridge, pin: bool) -> None:
         assert green_tpool.proxy_call(proxy, getattr, thing, "thread") is None
 
     await bridge.run(body)
+    gc.collect()  # the error for want of a length: greenback keeps those that go through it, and the proxy with them
 
 
 @TPOOL
@@ -535,32 +536,40 @@ def test_a_namesake_of_a_library() -> None:
     assert output.split() == ["3", "3"]
 
 
-@pytest.mark.parametrize("name", ["sqlalchemy", "awaitlet"])
-def test_in_a_fork_of_a_greenlet(name: str) -> None:
+def test_in_a_fork_of_a_greenlet() -> None:
+    """What the child has of the greenlets is of no use: the loop is the parent's. It is a script there."""
     output = output_of(
-        f"""
-        import asyncio, os, sys, warnings
+        """
+        import asyncio, os, warnings
         warnings.simplefilter("ignore", DeprecationWarning)
-        from tests.bridges import ALL, OTHERS
+        from sqlalchemy.exc import MissingGreenlet
+        from sqlalchemy.util import await_only
+        from tests.bridges import ALL, GREEN
         from tpool_asyncio import green
         from tpool_asyncio.green import tpool
 
-        def body():
+        def body(bridge):
             if (child := os.fork()) == 0:
                 status = 1
                 try:
+                    if bridge is GREEN:
+                        try:
+                            await_only(asyncio.sleep(0))
+                        except MissingGreenlet:
+                            pass
                     status = tpool.execute(len, "abc") - 3 + green.await_(asyncio.sleep(0, 0))
                 finally:
                     os._exit(status)
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
         async def main():
-            print(await OTHERS[{name!r}].run(body), await green.run(body), await green.run(tpool.execute, len, "abc"))
+            print(*[await asyncio.create_task(bridge.run(body, bridge)) for bridge in ALL.values()])
+            print(await green.run(tpool.execute, len, "abc"))
 
         asyncio.run(main())
         """
     )
-    assert output.split() == ["0", "0", "3"]
+    assert output.split() == ["0"] * len(ALL) + ["3"]
 
 
 # Greenlets inside greenlets

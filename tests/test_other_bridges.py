@@ -461,6 +461,13 @@ def test_a_script_that_waits_with_greenletio() -> None:
 
         def other_thread():
             print(tpool.execute(len, "other"), green.await_(asyncio.sleep(0, "thread")))
+            asyncio.run(plain())
+
+        async def plain():
+            try:
+                tpool.execute(len, "other")
+            except RuntimeError as error:
+                print(str(error).partition(":")[0])
 
         thread = threading.Thread(target=other_thread)
         thread.start()
@@ -471,4 +478,13 @@ def test_a_script_that_waits_with_greenletio() -> None:
         print(tpool.execute(len, "after the bridge"))
         """
     )
-    assert output.split("\n")[:-1] == ["6", "bridge", "3 ours 10", "(2, 1)", "bridge", "5 thread", "16"]
+    assert output.split("\n")[:-1] == [
+        "6",
+        "bridge",
+        "3 ours 10",
+        "(2, 1)",
+        "bridge",
+        "5 thread",
+        "synchronous code cannot wait here",
+        "16",
+    ]

@@ -268,11 +268,14 @@ def _await_for(driven: Driven, awaitable: Any) -> Generator[Any, Any, Any]:
     except GeneratorExit:
         return _throw(driven, GeneratorExit())  # which raises it when the greenlet has been ended
     except BaseException as error:
-        failure = driven._exchange(error) if isinstance(error, CancelledError) else error
-        # Without this frame it does not lead back to the greenlet.
-        return _throw(driven, failure, error.__traceback__ and error.__traceback__.tb_next)
-    driven.parent = getcurrent()
-    return driven.switch(value)
+        traceback = error.__traceback__ and error.__traceback__.tb_next
+        return _throw(driven, driven._exchange(error) if isinstance(error, CancelledError) else error, traceback)
+    else:
+        driven.parent = getcurrent()
+        return driven.switch(value)
+    finally:
+        traceback = None  # which leads back here, by way of frames that this one has called
+        del driven, awaitable
 
 
 async def _coroutine_of(awaitable: Any) -> Any:

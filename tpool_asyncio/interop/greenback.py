@@ -18,11 +18,14 @@ class _Host:
         return asyncio.get_running_loop()
 
     def await_(self, steps: Coroutine[Any, Any, Any], /) -> Any:
+        outcome: list[Any] = []
         try:
-            value, error = await_(_outcome_of(steps))
+            await_(_settle(outcome, steps))
         except BaseException:
             steps.close()
             raise
+        value, error = outcome
+        outcome.clear()
         if error is None:
             return value
         try:
@@ -31,14 +34,14 @@ class _Host:
             del error  # or else its traceback and this frame would hold each other
 
 
-async def _outcome_of(steps: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
-    """Return value and error, since greenback would make an error that it raises lead back to itself."""
+async def _settle(outcome: list[Any], steps: Coroutine[Any, Any, Any]) -> None:
+    """Store value and error, since greenback would make an error that goes through it lead back to itself."""
     try:
-        return await steps, None
+        outcome += await steps, None
     except GeneratorExit:
         raise
     except BaseException as error:
-        return None, error
+        outcome += None, error
 
 
 _host = _Host()
