@@ -20,7 +20,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 from tpool_asyncio._green.current import get_hub
 from tpool_asyncio._green.driven import conclude, drive
 from tpool_asyncio._green.green_thread import GreenThread
-from tpool_asyncio._green.waiting import await_, current_driven
+from tpool_asyncio._green.waiting import await_, can_wait
 from tpool_asyncio._pool.refusal import close_unused
 
 __all__ = ["aiter", "async_", "iter_", "run", "sync", "with_"]
@@ -186,7 +186,7 @@ def _items(iterator: AsyncIterator[T]) -> Generator[T, None, None]:
     finally:
         aclose = getattr(iterator, "aclose", None)
         # Where nothing can wait, as when this generator is collected, the loop closes the other by itself.
-        if aclose is not None and (current_driven() is not None or asyncio._get_running_loop() is None):
+        if aclose is not None and can_wait():
             await_(aclose())
 
 

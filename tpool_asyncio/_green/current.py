@@ -206,6 +206,7 @@ def _after_fork_in_child() -> None:
             # Its driver would run the parent's loop. With an interrupt it does not take the fast path to it.
             here._hub._forked = True
             here._interrupts = (Interrupt(CancelledError(), 0),)
+            here.__sqlalchemy_greenlet_provider__ = False
         here = here.parent
     hubs = _local.hubs
     _local.hub = _local.hubs = None

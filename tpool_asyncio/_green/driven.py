@@ -7,6 +7,11 @@ How it works
     again. So it runs inside a step of its task: `asyncio.current_task`, context variables and cancellation are
     those of the task, and nothing of asyncio has to know about greenlets.
 
+What a greenlet hands over
+    What awaitables yield: a future that is ready to be yielded to a task, or None for one turn of the loop. Anything
+    else is an awaitable as it is, which functions of SQLAlchemy, awaitlet and greenletio hand to the parent of their
+    greenlet to be awaited there, see `_await_for`. So these functions can wait in ours.
+
 The short way for calls
     A green thread that waits for a call in the pool has its task wait for a `Parking`. When the outcome is there,
     `resume` switches into the greenlet straight from the mailbox, while the task still waits: (1) the task is entered,
@@ -15,6 +20,9 @@ The short way for calls
     a **detour**, and the parking is set, so that (5) the task wakes, and `drive` takes the detour: it yields what was
     put aside. A cancellation of the task in between cancels the parking, and what was put aside is cancelled and never
     waited for.
+
+    It is not for tasks of which somebody else has to see each step: they are woken for each outcome, see
+    `tpool_asyncio._green.hosts.is_watched`.
 
 Who owns which greenlet variable
     `parent` is where the greenlet goes when it gives way or ends: always the greenlet in which the loop runs. Only this
@@ -146,6 +154,8 @@ class Driven(greenlet):
             # Without this frame the traceback starts in the user's code, and does not lead back to this greenlet.
             self._traceback = error.__traceback__ and error.__traceback__.tb_next
             self._error = error.with_traceback(self._traceback)
+            if self._interrupts and isinstance(error, CancelledError):  # out of the waiting of some other library
+                self._error = self._exchange(error)
         self._over = True
         value = None
         del fn, args, kwargs  # an error keeps this frame too
@@ -192,7 +202,7 @@ class Driven(greenlet):
         return self._task.cancelling()
 
     def _exchange(self, error: CancelledError) -> BaseException:
-        """Return what a `CancelledError` that came out of an awaitable stands for, in this green thread."""
+        """See `Interruptible`."""
         if not self._interrupts:
             return error
         first, *others = self._interrupts
@@ -245,18 +255,31 @@ def drive(driven: Driven, wanted: Any) -> Generator[Any, Any, Any]:
 
 
 def _await_for(driven: Driven, awaitable: Any) -> Generator[Any, Any, Any]:
-    """Await what a greenlet has handed over as it is, and return what it wants after that.
-
-    That is how the greenlets of SQLAlchemy, awaitlet and greenletio wait, so their functions work in these, too.
-    """
+    """Await what a greenlet has handed over as it is, and return what it wants after that."""
     try:
-        value = yield from awaitable.__await__()
+        if driven._interrupts:
+            if isinstance(awaitable, asyncio.Future):
+                awaitable.cancel()
+            close_unused(awaitable)
+            yield None  # so that the task throws what it has to throw
+            raise CancelledError
+        steps = awaitable if type(awaitable) is types.CoroutineType else _coroutine_of(awaitable)
+        value = yield from steps.__await__()
     except GeneratorExit:
         return _throw(driven, GeneratorExit())  # which raises it when the greenlet has been ended
     except BaseException as error:
-        return _throw(driven, driven._exchange(error) if isinstance(error, CancelledError) else error)
-    driven.parent = getcurrent()
-    return driven.switch(value)
+        traceback = error.__traceback__ and error.__traceback__.tb_next
+        return _throw(driven, driven._exchange(error) if isinstance(error, CancelledError) else error, traceback)
+    else:
+        driven.parent = getcurrent()
+        return driven.switch(value)
+    finally:
+        traceback = None  # which leads back here, by way of frames that this one has called
+        del driven, awaitable
+
+
+async def _coroutine_of(awaitable: Any) -> Any:
+    return await awaitable
 
 
 def _take_detour(driven: Driven) -> Any:
@@ -270,8 +293,8 @@ def _take_detour(driven: Driven) -> Any:
     return detour.switch()
 
 
-def _throw(driven: Driven, error: BaseException) -> Any:
-    """Raise an exception where a greenlet waits, and return what it wants then."""
+def _throw(driven: Driven, error: BaseException, traceback: types.TracebackType | None = None) -> Any:
+    """Raise an exception where a greenlet waits, with a traceback; return what it wants then."""
     if isinstance(error, GeneratorExit):
         finish_at_once(driven, RuntimeError("this green thread is being closed, so that it cannot wait any more"))
         raise error
@@ -286,10 +309,13 @@ def _throw(driven: Driven, error: BaseException) -> Any:
         if isinstance(wanted, asyncio.Future) and wanted.cancel(*error.args[:1]):
             driven._detour = detour
             return wanted  # as a task does, which is woken when what it waits for has been cancelled
-        close_unused(wanted)  # see `_await_for`
+        if wanted is not None and not getattr(wanted, "_asyncio_future_blocking", False):
+            close_unused(wanted)  # as `_await_for` would have done
+            if isinstance(error, CancelledError):
+                error = driven._exchange(error)
     target = driven if detour is None else detour
     driven.parent = getcurrent()
-    wanted = target.throw(error)
+    wanted = target.throw(type(error), error, traceback)
     if driven:
         driven._hub._went_on(driven)
     return wanted
@@ -344,8 +370,10 @@ def finish_at_once(driven: Driven, refusal: BaseException) -> bool:
             return True  # it has ended, or never started
         driven.parent = getcurrent()
         detour, driven._detour = driven._detour, None
-        inner = detour.inner if isinstance(detour, Strayed) else detour
-        close_unused((driven if inner is None else inner).throw(error))
+        if isinstance(detour, Strayed):
+            close_unused(detour.wanted)
+            detour = detour.inner
+        close_unused((driven if detour is None else detour).throw(error))
         error = refusal
     return False
 

@@ -2,16 +2,19 @@
 
 The life of such a call: it is queued, and the green thread parks: its task waits for a `Parking`. The outcome comes
 through the mailbox as any other, and `settle` switches to the green thread there and then. A cancellation of the task
-cancels the parking, which abandons the call, and takes the usual way from there.
+cancels the parking, which abandons the call, and takes the usual way from there. If somebody else has to see each step
+of the task, `settle` only sets the parking, and the green thread takes the outcome when the task has woken.
 """
 
 import asyncio
 from asyncio import CancelledError
 from collections.abc import Callable
 from contextvars import copy_context
+from sys import modules
 from typing import Any
 
 from tpool_asyncio._green.driven import Driven, Parking, resume
+from tpool_asyncio._green.hosts import is_watched
 from tpool_asyncio._loop.entrance import new_entrance
 from tpool_asyncio._loop.loop_job import LoopJob, presentable
 from tpool_asyncio._pool.job import new_claim
@@ -66,7 +69,10 @@ class GreenCall(LoopJob):
             parking = driven._parking
             assert parking is not None
             parking.call = None
-            resume(driven, parking, self.loop)
+            if "greenback" in modules and is_watched(driven._task):
+                parking.set_result(None)  # which wakes the task
+            else:
+                resume(driven, parking, self.loop)
 
 
 def call_and_park(
@@ -93,7 +99,7 @@ def call_and_park(
     call.kwargs = kwargs or None
     call.context = copy_context() or None
     error: BaseException | None = None
-    parking: Parking | None
+    parking: Parking | None = None
     try:
         try:
             submit(call)
@@ -113,6 +119,8 @@ def call_and_park(
         value, call.value = call.value, None  # whoever has settled the call holds it until this gives way again
         return value
     except CancelledError as cancelled:
+        if parking is not None and parking.done() and not parking.cancelled():
+            call.drop_outcome()  # it was there, and the task was cancelled before it woke
         raise driven._exchange(cancelled) from None
     finally:
         if call.driven is not None:  # thrown out of the waiting by other means

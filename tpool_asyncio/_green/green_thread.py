@@ -9,7 +9,7 @@ from greenlet import GreenletExit
 
 from tpool_asyncio._green.driven import Driven, begin, drive
 from tpool_asyncio._green.hub import Hub
-from tpool_asyncio._green.waiting import current_driven, give_way, wait
+from tpool_asyncio._green.waiting import can_wait, current_driven, give_way, wait
 from tpool_asyncio._pool.job import call_name
 
 __all__ = ["GreenThread", "kill_error"]
@@ -228,7 +228,7 @@ class GreenThread(Driven, Generic[T]):
             raise error
         self._ensure_task()
         self._tell_to_end(error)
-        if current is not None or asyncio._get_running_loop() is None:
+        if current is not None or can_wait():
             give_way()
 
     def cancel(self, *throw_args: Any) -> None:

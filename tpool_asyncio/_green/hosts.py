@@ -4,15 +4,21 @@ A **host** is such a library: it runs synchronous code in a greenlet on an async
 to wait there. What is known of each is in a module on the top floor, `tpool_asyncio.interop`. This floor knows these
 modules by name only, and looks at one when its library has been imported and code that has to wait is in no green
 thread. So nobody has to set anything up, and what is not there costs nothing.
+
+A green thread goes before any host: code that is in both waits as the green thread does. So do greenlets of other
+libraries that were started inside a green thread, as `tpool_asyncio._green.waiting` tells.
 """
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Coroutine
 from importlib import import_module
 from typing import Any, Protocol
 
-__all__ = ["Host", "current_host"]
+__all__ = ["Host", "current_host", "is_watched"]
+
+_logger = logging.getLogger("tpool_asyncio")
 
 
 class Host(Protocol):
@@ -30,7 +36,7 @@ _EDGES = {
     "awaitlet": "tpool_asyncio.interop.sqlalchemy",  # which has the same kind of greenlets
     "greenback": "tpool_asyncio.interop.greenback",
     "eventlet": "tpool_asyncio.interop.eventlet",
-    "greenletio": "tpool_asyncio.interop.greenletio",  # knows its greenlets only by their being nobody else's
+    "greenletio": "tpool_asyncio.interop.greenletio",
 }
 """By the library, in the order of asking: the module whose ``host()`` returns the host of the current code, or None."""
 
@@ -45,9 +51,41 @@ def current_host() -> Host | None:
     """
     for library, edge in _EDGES.items():
         if library in sys.modules:
-            ask = _asked.get(edge)
+            ask = _asked.get(library)
             if ask is None:
-                ask = _asked[edge] = import_module(edge).host
+                ask = _asked[library] = _function_of(library, edge, "host", _nobody)
             if (found := ask()) is not None:
                 return found
     return None
+
+
+def is_watched(task: "asyncio.Task[Any] | None") -> bool:
+    """Return whether each step of a task goes through a portal of greenback, which has been imported.
+
+    Such a portal goes on with that greenlet of the task which was the last to wait through it. So it has to be there
+    for each step, and green threads of the task may not be switched to past it.
+    """
+    if not _watchers:
+        _watchers.append(_function_of("greenback", _EDGES["greenback"], "is_watched", _never))
+    return _watchers[0](task)
+
+
+_watchers: "list[Callable[[asyncio.Task[Any] | None], bool]]" = []
+
+
+def _function_of(library: str, edge: str, name: str, substitute: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of an edge, or the substitute if the library is not what we know by that name."""
+    try:
+        function: Callable[..., Any] = getattr(import_module(edge), name)
+    except (ImportError, AttributeError):
+        _logger.exception("synchronous code cannot wait in the greenlets of %s", library)
+        return substitute
+    return function
+
+
+def _nobody() -> None:
+    return None
+
+
+def _never(_: object) -> bool:
+    return False

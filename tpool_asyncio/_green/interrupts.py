@@ -5,7 +5,9 @@ How an interrupt gets to where it belongs
     whatever the green thread waits for sees a `CancelledError`, which is what asynchronous code knows how to clean up
     after; and where this error comes out of the awaitable, in the green thread that has the interrupt, the interrupt's
     own exception takes its place. Green threads can be nested in one task: the error then passes through the inner
-    ones, and is only exchanged in the one that the interrupt is meant for.
+    ones, and is only exchanged in the one that the interrupt is meant for. If it came out of the waiting of another
+    library, such as greenback, it passes through the code as it is, and is exchanged at the end of the next block of a
+    `Timeout`, or of the function; the next wait of our own raises the interrupt as well.
 
 Who wins when the task has been cancelled as well
     A task counts its cancellations. An interrupt takes back the one that it has caused. If more are left than when the
@@ -41,6 +43,9 @@ class Interruptible(Protocol):
 
     def _withdraw(self, interrupt: Interrupt) -> None:
         """Take an interrupt back; nothing happens if its exception has been raised."""
+
+    def _exchange(self, error: CancelledError) -> BaseException:
+        """Return what a `CancelledError` that came out of an awaitable stands for, here."""
 
     def _cancellations(self) -> int:
         """Return how often the task has been cancelled so far, for `interrupt`."""
@@ -91,7 +96,7 @@ class ScriptWait:
         return 0
 
     def _exchange(self, error: CancelledError) -> BaseException:
-        """Return what a `CancelledError` that came out of an awaitable stands for."""
+        """See `Interruptible`."""
         return self.interrupts.pop(0).exception if self.interrupts else error
 
     def raise_ctrl_c(self) -> None:

@@ -92,7 +92,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 def _give_way() -> None:
-    if current_driven() is not None:  # a script has the loop run when it waits
+    if asyncio._get_running_loop() is not None:  # a script has the loop run when it waits
         give_way()
 
 

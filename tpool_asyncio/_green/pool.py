@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextvars import Context
+from contextvars import Context, copy_context
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -337,7 +337,8 @@ def _execute(
     try:
         host = current_host()
         if host is not None:
-            return host.await_(_call(way, fn, args, kwargs))  # type: ignore[no-any-return]
+            # In a copy of the context of this code, which need not be that of the task.
+            return host.await_(_call(copy_context(), way, fn, args, kwargs))  # type: ignore[no-any-return]
         hub = script_hub(_REMEDY)
     except RuntimeError:
         close_unused(fn)
@@ -350,9 +351,13 @@ def _execute(
 
 
 async def _call(
-    way: AsyncPool | AsyncOptions, fn: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]
+    context: Context,
+    way: AsyncPool | AsyncOptions,
+    fn: Callable[..., T],
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
 ) -> T:
-    return await way.execute(fn, *args, **kwargs)
+    return await context.run(way.execute, fn, *args, **kwargs)
 
 
 def _execute_in_script(

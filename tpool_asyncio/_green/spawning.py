@@ -106,7 +106,7 @@ def spawn_after_local(seconds: float, fn: Callable[P, T], /, *args: P.args, **kw
     Raises:
         TypeError: ``fn`` is not callable, or ``seconds`` is no number. A coroutine is closed.
         ValueError: ``seconds`` is not a number (NaN).
-        RuntimeError: This is async code, which is in no green thread.
+        RuntimeError: This is async code, which is in no green thread; or a greenlet of another library.
 
     To be called in a green thread or script.
 

@@ -1,5 +1,6 @@
 """Time limits for synchronous code that waits."""
 
+from asyncio import CancelledError
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
@@ -49,7 +50,8 @@ class Timeout(BaseException):
             object; False for this object, which the ``with`` statement then swallows.
 
     Raises:
-        RuntimeError: This is async code, which uses `asyncio.timeout`.
+        RuntimeError: This is async code, which uses `asyncio.timeout`; or a greenlet of another library, where only a
+            green thread inside has time limits: ``green.await_(green.run(function, ...))``.
         TypeError: ``seconds`` is no number, or ``exception`` is no exception.
         ValueError: ``seconds`` is not a number (NaN).
 
@@ -138,8 +140,18 @@ class Timeout(BaseException):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:  # not plain bool, or else type checkers would take every block for one that may be left half done
+        failure = exc
+        if isinstance(exc, CancelledError) and self._waiting is not None:
+            failure = self._waiting._exchange(exc)  # if it came out of the waiting of another library
         self.cancel()
-        return exc is self and self.exception is False
+        if failure is self and self.exception is False:
+            return True
+        try:
+            if failure is not None and failure is not exc:
+                raise failure from None
+        finally:
+            del failure, exc, tb
+        return None
 
     def __str__(self) -> str:
         if self.seconds is None:
@@ -175,7 +187,7 @@ def with_timeout(seconds: float | None, fn: Callable[..., Any], /, *args: Any, *
 
     Raises:
         Timeout: The limit was reached, and there is no ``timeout_value``.
-        RuntimeError: This is async code, which uses `asyncio.timeout`.
+        RuntimeError: This is async code, which uses `asyncio.timeout`; or a greenlet of another library, see `Timeout`.
         TypeError: ``fn`` is not callable, or ``seconds`` is no number.
 
     May be called in any thread, in green threads and scripts.
@@ -187,10 +199,11 @@ def with_timeout(seconds: float | None, fn: Callable[..., Any], /, *args: Any, *
         raise TypeError(f"with_timeout takes a function to call, not {fn!r}")
     has_value = "timeout_value" in kwargs
     timeout_value = kwargs.pop("timeout_value", None)
-    with Timeout(seconds) as limit:
-        try:
+    limit = Timeout(seconds)
+    try:
+        with limit:
             return fn(*args, **kwargs)
-        except Timeout as error:
-            if error is not limit or not has_value:
-                raise
+    except Timeout as error:
+        if error is not limit or not has_value:
+            raise
     return timeout_value

@@ -28,7 +28,7 @@ from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._green.interrupts import Interruptible
 from tpool_asyncio._pool.refusal import close_unused
 
-__all__ = ["await_", "current_driven", "give_way", "interruptible", "script_hub", "wait"]
+__all__ = ["await_", "can_wait", "current_driven", "give_way", "interruptible", "script_hub", "wait"]
 
 T = TypeVar("T")
 
@@ -247,9 +247,25 @@ def script_hub(remedy: str = "use await") -> Hub:
 
 
 def interruptible(remedy: str = "use await") -> tuple[Interruptible, Hub]:
-    """Return what waits when this code waits, and its hub; raise a `RuntimeError` if this is async code."""
+    """Return what waits when this code waits, and its hub; raise a `RuntimeError` if that is neither of ours.
+
+    That is so in async code, and in greenlets of other libraries, which only lend us their waiting.
+    """
     driven = current_driven()
     if driven is not None:
         return driven, driven._hub
+    if current_host() is not None:
+        raise RuntimeError(
+            "this has to interrupt whoever calls it, and a greenlet of another library cannot be interrupted from here;"
+            " call the synchronous code in a green thread: green.await_(green.run(function, ...))"
+        )
     hub = script_hub(remedy)
     return hub._script, hub
+
+
+def can_wait() -> bool:
+    """Return whether synchronous code can wait here."""
+    try:
+        return current_driven() is not None or asyncio._get_running_loop() is None or current_host() is not None
+    except RuntimeError:  # of a host that cannot
+        return False

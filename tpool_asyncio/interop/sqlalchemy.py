@@ -26,5 +26,9 @@ _host = _Host()
 
 
 def host() -> _Host | None:
-    """Return what waits in the current greenlet, if it is one of theirs. Any thread."""
-    return _host if getattr(getcurrent(), "__sqlalchemy_greenlet_provider__", False) else None
+    """Return what waits in the current greenlet, if it is one of theirs. Any thread.
+
+    In a fork the greenlet is there as well, but no loop runs that would await anything.
+    """
+    marked = getattr(getcurrent(), "__sqlalchemy_greenlet_provider__", False)
+    return _host if marked and asyncio._get_running_loop() is not None else None
