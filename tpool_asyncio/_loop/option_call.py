@@ -200,8 +200,9 @@ class OptionCall(Call[T]):
         self.stop_clocks()
         self._leave_limiter()
         if hasattr(self, "_shelter"):
-            self._shelter.leave()
+            shelter = self._shelter
             del self._shelter
+            shelter.leave()
         ending = self._ending
         if ending is None or self.done():
             super().settle()
