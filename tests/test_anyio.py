@@ -339,14 +339,19 @@ def test_threads_that_were_there_before_anyio() -> None:
 def test_a_thread_that_starts_while_anyio_is_being_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     half = types.ModuleType("anyio._core._eventloop")
 
+    def back() -> int:
+        return anyio.from_thread.run_sync(int)
+
     async def main() -> None:
         async with tpool.Pool(1) as pool:
             with monkeypatch.context() as patch:
                 patch.setitem(sys.modules, half.__name__, half)
                 with pytest.raises(RuntimeError, match="AnyIO worker thread"):
-                    await pool.execute(anyio.from_thread.run_sync, int)
-            monkeypatch.setitem(sys.modules, "tests.imported_last", half)  # of an import, some module is always the last
-            assert await pool.execute(anyio.from_thread.run_sync, int) == 0
+                    await pool.execute(back)
+            monkeypatch.setitem(
+                sys.modules, "tests.imported_last", half
+            )  # of an import, some module is always the last
+            assert await pool.execute(back) == 0
 
     asyncio.run(main())
 

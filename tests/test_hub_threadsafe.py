@@ -12,6 +12,7 @@ import pytest
 from tests.gate import PATIENCE, Gate
 from tests.test_tokens import Other, add
 from tpool_asyncio import green, hubs, tpool
+from tpool_asyncio._green.script_call import ScriptCall
 from tpool_asyncio.green import tpool as green_tpool
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -43,18 +44,19 @@ def test_a_script_that_waits_for_a_call_without_a_loop_gets_one(script: hubs.Hub
     for number in range(20):
         gate = Gate()
 
-        def work(gate: Gate = gate) -> tuple[object, int]:
+        hub = hubs.get_hub()
+        assert not hub._started
+
+        def work(gate: Gate = gate, hub: hubs.Hub = hub) -> tuple[object, int]:
             gate.wait_begun()
-            found: tuple[object, int] = hubs_of[0].run_threadsafe(where).result(PATIENCE)
+            found = hub.run_threadsafe(where).result(PATIENCE)
             gate.open()
             return found
 
-        hubs_of = [hubs.get_hub()]
-        assert not hubs_of[0]._started
         other = Other(work)
         assert green_tpool.execute(gate, number) == number
         assert other.outcome()[1] == threading.get_ident()
-        hubs_of[0].close()
+        hub.close()
 
 
 def test_the_call_of_a_script_ends_while_another_thread_rings(
@@ -63,21 +65,15 @@ def test_the_call_of_a_script_ends_while_another_thread_rings(
     # (1) Another thread makes the loop and rings. (2) The script goes to its loop, but before it says so (3) the worker
     # is over, and rings as well. (4) The script must not wait in the loop for the worker to stop it.
     over = threading.Event()
-    original = hubs.Hub.loop.fget
-    assert original is not None
+    original: Any = vars(hubs.Hub)["loop"].fget
 
-    def slow(self: hubs.Hub) -> asyncio.AbstractEventLoop:
+    def slow(self: hubs.Hub) -> Any:
         if threading.current_thread() is threading.main_thread() and not over.is_set():
             gate.open()
             assert over.wait(PATIENCE)
         return original(self)
 
-    class Noted(Gate):
-        def __call__(self, value: object = None) -> object:
-            return super().__call__(value)
-
-    gate = Noted()
-    from tpool_asyncio._green.script_call import ScriptCall
+    gate = Gate()
 
     def deliver(self: Any, original: Any = ScriptCall.deliver) -> Any:
         wake = original(self)
@@ -164,7 +160,7 @@ async def test_cancelling_the_future_cancels_the_task() -> None:
     await reached.wait()
     assert await Other(future.cancel).result()
     await cancelled.wait()
-    never = hub.run_threadsafe(pytest.fail, "this must never run")  # type: ignore[arg-type]
+    never = hub.run_threadsafe(add, pytest.fail)  # type: ignore[arg-type]  # which would fail to add
     assert never.cancel()
     await asyncio.sleep(0)
 
@@ -195,7 +191,12 @@ def test_a_hub_that_is_closed(script: hubs.Hub) -> None:
 
     green.sleep(0)
     script.close()
-    over = [script, asyncio.run(main()), in_thread(hubs.get_hub), in_thread(lambda: (green.sleep(0), hubs.get_hub())[1])]
+    over = [
+        script,
+        asyncio.run(main()),
+        in_thread(hubs.get_hub),
+        in_thread(lambda: (green.sleep(0), hubs.get_hub())[1]),
+    ]
     for hub in over:
         with pytest.raises(RuntimeError, match=r"the hub of the thread '.*' is closed"):
             hub.run_threadsafe(add, 1)
@@ -234,6 +235,7 @@ def test_what_is_pending_when_a_thread_ends(started: bool) -> None:
         hub.run_threadsafe(add, 1)
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 def test_what_is_pending_when_a_loop_is_closed_that_is_not_the_hubs() -> None:
     async def make(do: Callable[[hubs.Hub], Awaitable[Any]]) -> Any:
         return await do(hubs.get_hub())
@@ -242,6 +244,7 @@ def test_what_is_pending_when_a_loop_is_closed_that_is_not_the_hubs() -> None:
         return hub.run_threadsafe(add, 1)
 
     loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)  # "Task was destroyed but it is pending!"
     future = loop.run_until_complete(make(post_only))
     loop.close()
     assert "is closed" in str(future.exception(PATIENCE))

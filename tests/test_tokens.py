@@ -176,7 +176,7 @@ async def test_where_there_is_no_token() -> None:
             lambda: next(from_thread.iterate(aiter_of())),
         ):
             try:
-                ask()  # type: ignore[operator]
+                ask()
             except RuntimeError as error:
                 said.append(str(error))
         return said
@@ -239,7 +239,7 @@ def test_a_loop_that_does_not_run_yet(monkeypatch: pytest.MonkeyPatch) -> None:
         return tpool.current_token()
 
     token = loop.run_until_complete(make())
-    with pytest.raises(RuntimeError, match="a loop that this very thread is to run; a script waits with green.await_"):
+    with pytest.raises(RuntimeError, match=r"a loop that this very thread is to run; a script waits with green.await_"):
         token.run(add, 1)
     asked = threading.Event()
 
@@ -312,6 +312,7 @@ async def test_the_errands_are_cancelled_with_the_call(pool: tpool.Pool, loop_er
 
     call = pool.execute(job)
     await reached.wait()
+    gate.wait_begun()
     call.cancel()
     with pytest.raises(asyncio.CancelledError, match="has stopped waiting for it"):
         await others[0].result()

@@ -18,8 +18,10 @@ What if nobody raises
 """
 
 from asyncio import AbstractEventLoop, CancelledError
-from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Awaited", "Interrupt", "Interruptible", "ScriptWait"]
 

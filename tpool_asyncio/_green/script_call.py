@@ -112,8 +112,8 @@ class ScriptCall(LoopJob):
     def _ring(self) -> None:
         try:
             self.bell.release()
-        except RuntimeError:  # somebody else has rung it, and the script has not come to it
-            pass
+        except RuntimeError:
+            return  # somebody else has rung it, and the script has not come to it
 
     def _stop_loop(self) -> None:
         assert self.loop is not None

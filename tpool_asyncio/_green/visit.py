@@ -1,8 +1,8 @@
 """What another thread wants run in the loop of a hub, and the future that it gets for it.
 
-A **visit** is an errand for whose outcome nobody need wait. Whoever drops it ends it: a loop that is closed forgets what
-it has taken, or takes it too late, without a word to anybody, so a visit that is collected before its end tells its
-future. That is why nothing but the loop holds a visit: the future knows it weakly.
+A **visit** is an errand for whose outcome nobody need wait. Whoever drops it ends it: a loop that is closed forgets
+what it has taken, or takes it too late, without a word to anybody, so a visit that is collected before its end, or
+whose task is, tells its future. That is why nothing but the loop holds a visit: the future knows it weakly.
 """
 
 import asyncio
@@ -38,6 +38,7 @@ class _Visit(AsyncErrand):
         kwargs: dict[str, Any],
     ) -> None:
         self._ended = False
+        self._watch: weakref.ref[asyncio.Task[Any]] | None = None
         self._hub = hub
         self.future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         super().__init__(Token(loop), context, fn, args, kwargs)
@@ -56,9 +57,17 @@ class _Visit(AsyncErrand):
             self._finish(None, self._hub._closed_error())
         else:
             super().start()
+            task = None if self._task is None or self._ended else self._task()
+            if task is not None:
+                self._watch = weakref.ref(task, self._lost)
+
+    def _lost(self, watch: object = None) -> None:  # noqa: ARG002 - what a weak reference calls
+        if not self._ended:
+            self._finish(None, self._hub._closed_error())
 
     def _finish(self, value: Any, error: BaseException | None) -> None:
         self._ended = True
+        self._watch = None  # it leads back to this
         future = self.future
         if isinstance(error, asyncio.CancelledError):
             future.cancel()
@@ -69,8 +78,7 @@ class _Visit(AsyncErrand):
                 future.set_exception(error)
 
     def __del__(self) -> None:
-        if not self._ended:
-            self._finish(None, self._hub._closed_error())
+        self._lost()
 
 
 def visit(

@@ -10,7 +10,7 @@ is cancelled with them when nobody waits for the call any more.
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Generator
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from tpool_asyncio._loop.from_thread import run, run_sync
 from tpool_asyncio._loop.gate import post

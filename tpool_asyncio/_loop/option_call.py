@@ -6,8 +6,8 @@ The life of such a call, all of it in the thread of the loop except for the runn
 
 `withdraw` ends it in admission and in the queue. When it runs already and the caller is to wait, `ending` remembers
 what the caller gets once the job has really ended. The future itself then stays pending: that is what makes
-`asyncio.wait_for`, `asyncio.timeout` and every other waiter wait, without any of them knowing about it. The cancel scopes
-of anyio have to know, see `tpool_asyncio.interop.anyio`, which this floor knows by name only.
+`asyncio.wait_for`, `asyncio.timeout` and every other waiter wait, without any of them knowing about it. The cancel
+scopes of anyio have to know, see `tpool_asyncio.interop.anyio`, which this floor knows by name only.
 """
 
 import asyncio

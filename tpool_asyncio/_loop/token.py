@@ -6,8 +6,8 @@ Which token is in effect
     and errands, which run in other threads and have tokens of their own.
 
 What a token holds
-    Nothing. The loop is known weakly, since a token that lies about somewhere must not keep a loop from being collected,
-    and so is the call, whose outcome belongs to the user. A call that has ended counts as one for which nobody waits:
+    Nothing. The loop is known weakly, since a token that lies about somewhere must not keep a loop from being
+    collected, and so is the call, whose outcome belongs to the user. A call that has ended counts as one for which nobody waits:
     what it has started belongs to it.
 
 A token is never changed, so any thread may use it, and several at the same time.
@@ -122,8 +122,8 @@ class Token:
     def __enter__(self) -> Self:
         if asyncio._get_running_loop() is not None:
             raise RuntimeError(
-                "a token is for threads in which no event loop runs; in the thread of a loop, await or call the function"
-                " itself"
+                "a token is for threads in which no event loop runs; in the thread of a loop, await or call the"
+                " function itself"
             )
         _here.tokens += (self,)
         return self

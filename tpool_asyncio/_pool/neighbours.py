@@ -1,8 +1,8 @@
 """Other libraries that want to know the threads of a pool.
 
 What each of them needs is in a module on the top floor, `tpool_asyncio.interop`, which this floor knows by name only.
-It is looked at before the first job of a thread that finds the library there. So what is not there costs nothing, nobody
-has to set anything up, and it does not matter whether the library or the thread was first.
+It is looked at before the first job of a thread that finds the library there. So what is not there costs nothing,
+nobody has to set anything up, and it does not matter whether the library or the thread was first.
 """
 
 import logging

@@ -45,12 +45,12 @@ class Backend:
     """What is used of an anyio backend in a worker thread. Its errors and cancellations are those of anyio's."""
 
     @staticmethod
-    def run_async_from_thread(func: "Callable[..., Any]", args: tuple[Any, ...], token: object = None) -> Any:
+    def run_async_from_thread(func: "Callable[..., Any]", args: tuple[Any, ...], token: object = None) -> Any:  # noqa: ARG004
         """Do what `anyio.from_thread.run` does. A token of ours says nothing that the thread does not know."""
         return _go(from_thread.run, func, args)
 
     @staticmethod
-    def run_sync_from_thread(func: "Callable[..., Any]", args: tuple[Any, ...], token: object = None) -> Any:
+    def run_sync_from_thread(func: "Callable[..., Any]", args: tuple[Any, ...], token: object = None) -> Any:  # noqa: ARG004
         """Do what `anyio.from_thread.run_sync` does."""
         return _go(from_thread.run_sync, _Inside(func), args)
 
