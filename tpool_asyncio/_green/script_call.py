@@ -87,11 +87,14 @@ class ScriptCall(LoopJob):
             self.loop_made = loop_made
             if not self.given_up:
                 self._ring()
-                while not loop_made.acquire(True, _LOOK_AGAIN) and not self.given_up and self.loop is None:
+                while not loop_made.acquire(True, _LOOK_AGAIN) and not self._has_loop() and not self.given_up:
                     pass
         if self.loop is None:
             raise asyncio.CancelledError("the script that made this call has stopped waiting for it")
         return self.loop
+
+    def _has_loop(self) -> bool:
+        return self.loop is not None
 
     def deserted(self) -> bool:
         return self.given_up

@@ -7,8 +7,8 @@ Which token is in effect
 
 What a token holds
     Nothing. The loop is known weakly, since a token that lies about somewhere must not keep a loop from being
-    collected, and so is the call, whose outcome belongs to the user. A call that has ended counts as one for which nobody waits:
-    what it has started belongs to it.
+    collected, and so is the call, whose outcome belongs to the user. A call that has ended counts as one for which
+    nobody waits: what it has started belongs to it.
 
 A token is never changed, so any thread may use it, and several at the same time.
 """
