@@ -67,8 +67,12 @@ async def test_from_each_world_to_each(library: str, pool: tpool.Pool) -> None:
     def parked_get(channel: Channel) -> list[int]:
         return [from_thread.run(channel.async_get) for _ in range(ITEMS)]
 
-    puts = [async_put, lambda channel: pool.execute(put, channel), lambda channel: green.run(green_put, channel)]
-    gets = [
+    puts: list[Callable[[Channel], Any]] = [
+        async_put,
+        lambda channel: pool.execute(put, channel),
+        lambda channel: green.run(green_put, channel),
+    ]
+    gets: list[Callable[[Channel], Any]] = [
         async_get,
         lambda channel: pool.execute(get, channel),
         lambda channel: pool.execute(parked_get, channel),
@@ -85,6 +89,7 @@ async def test_from_each_world_to_each(library: str, pool: tpool.Pool) -> None:
 @pytest.mark.usefixtures("script")
 def test_from_a_worker_to_a_script(library: str) -> None:
     channel = Channel(library)
-    sender = green.spawn(green_tpool.execute, channel.put, "item")
+    put: Any = channel.put
+    sender = green.spawn(green_tpool.execute, put, "item")
     assert green.await_(channel.async_get()) == "item"
     sender.wait()

@@ -103,7 +103,7 @@ class AsyncErrand(Errand):
         """Start a task for the awaitable, unless it is not wanted any more."""
         if self._withdrawn:
             return
-        if self._token.unwanted:
+        if self._token._unwanted:
             self._finish(None, asyncio.CancelledError("the caller of this call has stopped waiting for it"))
             return
         waiting = self._wait()
@@ -114,7 +114,7 @@ class AsyncErrand(Errand):
             self._finish(None, error)
             return
         self._task = weakref.ref(task)
-        self._token.include(task)
+        self._token._include(task)
         task.add_done_callback(self._collect)
 
     async def _wait(self) -> Any:
@@ -144,7 +144,7 @@ def send(token: "Token", kind: type[Errand], fn: Any, args: tuple[Any, ...], kwa
     """Have an errand done in the loop of a token; return or raise its outcome. Any thread but the loop's."""
     if not callable(fn):
         raise TypeError(f"the first argument of from_thread.{kind.what} must be callable, not {fn!r}")
-    loop = token.find_loop(fn, kind.what)
+    loop = token._find_loop(fn, kind.what)
     worker = current_worker()
     context = copy_context()
     errand = kind(token, context, fn, args, kwargs)
@@ -170,12 +170,12 @@ def send(token: "Token", kind: type[Errand], fn: Any, args: tuple[Any, ...], kwa
 def _wait_for(errand: Errand, loop: asyncio.AbstractEventLoop, token: "Token", fn: object) -> None:
     try:
         if not post(loop, errand.start):
-            raise token.loop_closed(fn)
+            raise token._loop_closed(fn)
         while not errand.bell.acquire(True, _LOOK_AGAIN):
             if loop.is_closed():
                 if errand.bell.acquire(False):
                     return
-                raise token.loop_closed(fn)
+                raise token._loop_closed(fn)
     except BaseException:
         errand.withdraw(loop)
         raise

@@ -80,7 +80,7 @@ def _items(feed: "_Feed[T]") -> Generator[T, None, None]:
 def _close(feed: "_Feed[T]") -> None:
     """End an iteration early, in the call that has iterated, or wherever the garbage collector has found it."""
     try:
-        if feed.token.in_effect():
+        if feed.token._in_effect():
             try:
                 run(feed.close)
             except asyncio.CancelledError:  # nobody waits for this call any more, so nobody for its errands
@@ -88,7 +88,7 @@ def _close(feed: "_Feed[T]") -> None:
             return
     except RuntimeError:  # the loop is closed
         pass
-    loop = feed.token.living_loop()
+    loop = feed.token._living_loop()
     if loop is not None:
         post(loop, feed.cancel)
 
@@ -116,7 +116,7 @@ class _Feed(Generic[T]):
             self._room = asyncio.Event()
             self._pump = asyncio.create_task(self._run(aiter(self._source)))
             self._keep(self._pump)
-            self.token.include(self._pump)
+            self.token._include(self._pump)
         try:
             await self._news.wait()
         except asyncio.CancelledError:

@@ -89,8 +89,9 @@ def check_cancelled() -> None:
 
     .. versionadded:: 0.1.0
     """
-    owner = effective_token() or running_call()
-    if owner is None:
+    token = effective_token()
+    call = running_call() if token is None else None
+    if token is None and call is None:
         raise no_token_error("check_cancelled")
-    if owner.deserted():
+    if (token is not None and token._deserted()) or (call is not None and call.deserted()):
         raise asyncio.CancelledError("the caller of this call has stopped waiting for it")

@@ -139,19 +139,19 @@ class Token:
         _here.tokens = tuple(tokens)
 
     @property
-    def unwanted(self) -> bool:
+    def _unwanted(self) -> bool:
         """Whether the call is over, or nobody waits for it."""
         if self._call is None:
             return False
         call = self._call()
         return call is None or call.fn is None or call.unwanted
 
-    def deserted(self) -> bool:
+    def _deserted(self) -> bool:
         """Return whether nobody can get an outcome any more."""
         loop = self._loop()
-        return loop is None or loop.is_closed() or self.unwanted
+        return loop is None or loop.is_closed() or self._unwanted
 
-    def include(self, task: "asyncio.Task[Any]") -> None:
+    def _include(self, task: "asyncio.Task[Any]") -> None:
         """Have a task cancelled when nobody waits for the call any more. In the thread of the loop."""
         call = None if self._call is None else self._call()
         if call is not None:
@@ -159,7 +159,7 @@ class Token:
                 call.errands = weakref.WeakSet()
             call.errands.add(task)
 
-    def in_effect(self) -> bool:
+    def _in_effect(self) -> bool:
         """Return whether errands of this thread are for the same call or loop as those of this token."""
         entered = effective_token()
         if entered is not None:
@@ -167,15 +167,15 @@ class Token:
         call = running_call()
         return call is not None and self._call is not None and self._call() is call
 
-    def living_loop(self) -> asyncio.AbstractEventLoop | None:
+    def _living_loop(self) -> asyncio.AbstractEventLoop | None:
         """Return the loop, which may be closed, or None if it is gone."""
         return self._loop()
 
-    def find_loop(self, fn: object, what: str) -> asyncio.AbstractEventLoop:
+    def _find_loop(self, fn: object, what: str) -> asyncio.AbstractEventLoop:
         """Return the loop for an errand of this thread; raise what helps if it cannot be done."""
         loop = self._loop()
         if loop is None:
-            raise self.loop_closed(fn)
+            raise self._loop_closed(fn)
         running = asyncio._get_running_loop()
         if running is loop:
             raise RuntimeError(
@@ -189,14 +189,14 @@ class Token:
             )
         if self._call is None and running is None and self._made_in == threading.get_ident() and not loop.is_running():
             if loop.is_closed():
-                raise self.loop_closed(fn)
+                raise self._loop_closed(fn)
             raise RuntimeError(
                 f"from_thread.{what} would wait for a loop that this very thread is to run; a script waits with"
                 " green.await_"
             )
         return loop
 
-    def loop_closed(self, fn: object) -> LoopClosedError:
+    def _loop_closed(self, fn: object) -> LoopClosedError:
         """Return the error for an errand that came too late."""
         whose = "of this token" if self._call is None else "that made this call"
         return LoopClosedError(f"{call_name(fn)} could not run: the loop {whose} has been closed")
