@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 import sys
+import tempfile
 import threading
 import types
 from collections.abc import Awaitable, Callable
@@ -604,3 +605,22 @@ async def test_a_limiter_around_a_call_is_used_as_in_anyio(pool: tpool.Pool) -> 
         for _ in range(5):
             group.start_soon(call)
     assert most == [1] * 5
+
+
+# Libraries on top of anyio
+
+
+@pytest.mark.combination(caller="worker", library="starlette")
+async def test_a_file_of_starlette_is_read_from_inside_a_call(pool: tpool.Pool) -> None:
+    datastructures = pytest.importorskip("starlette.datastructures")
+    large = tempfile.SpooledTemporaryFile(max_size=1)  # noqa: SIM115 - the other closes it
+    large.write(b"spam")
+    large.seek(0)
+    upload = datastructures.UploadFile(large)
+
+    def job() -> bytes:
+        content = anyio.from_thread.run(upload.read)  # which needs a thread of anyio, as the file is on a disk
+        anyio.from_thread.run(upload.close)
+        return bytes(content)
+
+    assert await pool.execute(job) == b"spam"

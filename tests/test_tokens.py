@@ -439,7 +439,8 @@ def test_ctrl_c_in_the_main_thread_while_it_waits() -> None:
     from tpool_asyncio import from_thread, tpool
 
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, daemon=True).start()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
     cancelled = threading.Event()
 
     async def make():
@@ -459,6 +460,8 @@ def test_ctrl_c_in_the_main_thread_while_it_waits() -> None:
             print("interrupted", cancelled.wait(10))
         print(from_thread.run(asyncio.sleep, 0, "and on"))
     loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
     """
     assert output_of(program) == "interrupted True\nand on\n"
 
