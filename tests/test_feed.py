@@ -359,7 +359,7 @@ async def test_the_time_of_the_caller_is_over(pool: tpool.Pool) -> None:
 @pytest.mark.filterwarnings("ignore:coroutine '_AsyncErrand:RuntimeWarning")
 @pytest.mark.parametrize("state", ["waits", "computes"])
 def test_the_loop_is_closed(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tpool_asyncio._loop.from_thread._LOOK_AGAIN", 0.01)
+    monkeypatch.setattr("tpool_asyncio._loop.errand._LOOK_AGAIN", 0.01)
     pool, gate, seen = tpool.Pool(1), Gate(), list[str]()
     sources = list[Source]()
 

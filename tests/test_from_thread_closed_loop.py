@@ -70,7 +70,7 @@ class SlowToTake(asyncio.SelectorEventLoop):
 def test_the_loop_is_closed_while_it_takes_an_errand(runs_it: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     # (1) The loop finds itself open and is about to take the errand. (2) It is closed, and drops all it has. (3) It
     # takes the errand, which it will never run or drop.
-    monkeypatch.setattr("tpool_asyncio._loop.from_thread._LOOK_AGAIN", 0.01)
+    monkeypatch.setattr("tpool_asyncio._loop.errand._LOOK_AGAIN", 0.01)
     seen = list[object]()
     pool = tpool.Pool(1)
     loop = SlowToTake(runs_it=runs_it)
@@ -95,7 +95,7 @@ def test_the_loop_is_closed_while_it_takes_an_errand(runs_it: bool, monkeypatch:
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 @pytest.mark.parametrize("started", [False, True])
 def test_the_loop_is_closed_while_a_worker_waits_for_it(started: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tpool_asyncio._loop.from_thread._LOOK_AGAIN", 0.01)
+    monkeypatch.setattr("tpool_asyncio._loop.errand._LOOK_AGAIN", 0.01)
     seen, waits, never = list[object](), threading.Event(), asyncio.Event()
     pool = tpool.Pool(1)
 

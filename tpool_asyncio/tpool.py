@@ -13,6 +13,7 @@ from tpool_asyncio._loop.iteration import Iteration
 from tpool_asyncio._loop.options import Options
 from tpool_asyncio._loop.pool import Pool, handle_on
 from tpool_asyncio._loop.proxy import Proxy, closing, nonblocking, proxy_call
+from tpool_asyncio._loop.token import Token, current_token
 from tpool_asyncio._pool.default import get_num_threads, set_num_threads, setup, shared_pool
 from tpool_asyncio._pool.statistics import Statistics
 from tpool_asyncio._pool.still_running import RunningCall, StillRunningError
@@ -25,7 +26,9 @@ __all__ = [
     "RunningCall",
     "Statistics",
     "StillRunningError",
+    "Token",
     "closing",
+    "current_token",
     "default_pool",
     "execute",
     "get_num_threads",

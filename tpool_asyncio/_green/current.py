@@ -80,7 +80,7 @@ class _ThreadHubs:
         try:
             with ExitStack() as closing:  # which closes all, whatever one of them raises
                 for hub in hubs:
-                    closing.callback(hub.close)
+                    closing.callback(hub._end)
         finally:
             self.own = None
             self.others.clear()

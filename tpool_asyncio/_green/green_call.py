@@ -29,6 +29,7 @@ class GreenCall(LoopJob):
     """A call without options, made in a green thread."""
 
     __slots__ = (
+        "__weakref__",
         "args",
         "claim",
         "context",

@@ -2,7 +2,8 @@
 
 There are two kinds. One is made over a loop that somebody else runs, such as `asyncio.run`, and keeps its hands off it.
 The other has a loop of its own, for threads in which none runs: a **script** that waits has its hub run the loop until
-the wait is over. All of a hub belongs to its thread.
+the wait is over. All of a hub belongs to its thread, but for `Hub.run_threadsafe`, which may have to make the loop of a
+hub that has not been started.
 
 How green threads end
     - One by one, when their functions end.
@@ -20,21 +21,26 @@ import asyncio
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Hashable
+from _thread import allocate_lock
+from collections.abc import Awaitable, Callable, Hashable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from greenlet import GreenletExit
 
 from tpool_asyncio._green.ctrl_c import CtrlC
 from tpool_asyncio._green.driven import Driven, finish_at_once
 from tpool_asyncio._green.interrupts import Awaited, ScriptWait
+from tpool_asyncio._green.visit import visit
 
 if TYPE_CHECKING:
+    import concurrent.futures
+
     from tpool_asyncio._green.green_thread import GreenThread
 
 __all__ = ["Hub", "LoopFactory"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -58,6 +64,7 @@ class Hub:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None, factory: LoopFactory) -> None:
+        self._making = allocate_lock()  # held while the loop is made, which any thread may have to do
         self.thread = threading.current_thread()
         self.grace: float | None = GRACE
         self._script = ScriptWait()
@@ -83,10 +90,18 @@ class Hub:
         """
         loop = self._loop()
         if loop is None:
-            if self._runner is None:
+            loop = self._make_loop()
+            if loop is None:
                 raise RuntimeError("the loop of this hub is gone; get_hub() returns the one of today")
-            loop = self._runner.get_loop()
-            self._loop = weakref.ref(loop)
+        return loop
+
+    def _make_loop(self) -> asyncio.AbstractEventLoop | None:
+        """Make the loop, if that has not been done and there can be one. Any thread."""
+        with self._making:
+            loop = self._loop()
+            if loop is None and self._runner is not None and not self._runner_closed:
+                loop = self._runner.get_loop()
+                self._loop = weakref.ref(loop)
         return loop
 
     @property
@@ -113,8 +128,54 @@ class Hub:
         if threading.get_ident() != self._owner:
             raise RuntimeError(
                 f"{what} belongs to the thread {self.thread.name!r} and can only be used there; from other threads,"
-                " hand a function to its loop: hub.loop.call_soon_threadsafe(function)"
+                " hand a function to its loop: hub.loop.call_soon_threadsafe(function), or"
+                " hub.run_threadsafe(async_function)"
             )
+
+    # What other threads want
+
+    def run_threadsafe(
+        self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> "concurrent.futures.Future[T]":
+        """Run ``await fn(*args, **kwargs)`` in the loop of this hub, from another thread.
+
+        It runs in a task of its own, with the context variables of the thread that asks, while the loop runs. The loop
+        of a script runs while the script waits for something; until then it is pending.
+
+        Args:
+            fn: A coroutine function, or any other callable that returns an awaitable. It is called in the loop.
+
+        Returns:
+            A `concurrent.futures.Future` of what the awaitable returns or raises. To wait for it in the hub's own
+            thread would take for ever; there, ``green.await_(fn(...))`` does.
+
+        Raises:
+            RuntimeError: The hub is closed, or its loop is gone, or the thread is one of the process that this one was
+                forked from. From the future: the hub or its loop was closed before the awaitable could be started.
+            TypeError: ``fn`` is not callable. From the future: it returned something that cannot be awaited.
+
+        Cancellation: ``cancel()`` of the future cancels the task. When the hub is closed, or the loop ends as at the
+        end of `asyncio.run`, what still runs is cancelled, and so is the future.
+
+        May be called from any thread.
+
+        .. versionadded:: 0.1.0
+        """
+        return visit(self, fn, args, kwargs)
+
+    def _loop_for_visitors(self) -> asyncio.AbstractEventLoop:
+        """Return the loop, which is made if need be; raise a `RuntimeError` if there is none any more. Any thread."""
+        if not self._forked and not self._closed:
+            loop = self._loop() or self._make_loop()
+            if loop is not None:
+                return loop
+        raise self._closed_error()
+
+    def _closed_error(self) -> RuntimeError:
+        return RuntimeError(
+            f"the hub of the thread {self.thread.name!r} is closed; hubs.get_hub() returns, in that thread, the one of"
+            " today"
+        )
 
     # The waiting of a script
 
@@ -211,6 +272,13 @@ class Hub:
                 if self._runner is not None:
                     self._runner_closed = True
                     self._runner.close()
+
+    def _end(self) -> None:
+        """Close this hub at the end of its thread; of one that has no loop, no other thread is to make one now."""
+        with self._making:
+            if self._runner is not None and self._loop() is None:
+                self._runner_closed = True
+        self.close()
 
     def _kill_all(self) -> "tuple[list[GreenThread[Any]], list[GreenThread[Any]]]":
         """Tell all green threads to end but the one that asks; return whom this tells, and who was told before.

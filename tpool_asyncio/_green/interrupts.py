@@ -20,7 +20,10 @@ What if nobody raises
 """
 
 from asyncio import AbstractEventLoop, CancelledError
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Awaited", "Interrupt", "Interruptible", "ScriptWait"]
 
@@ -71,6 +74,7 @@ class ScriptWait:
         self.awaited: Awaited | None = None
         self.loop: AbstractEventLoop | None = None  # as long as the script runs it
         self.at_bell = False  # whether the script does nothing but wait on a lock
+        self.ring: Callable[[], object] | None = None  # releases that lock; for any thread that wants the loop to run
         self.interrupts: list[Interrupt] = []
 
     def _interrupt(self, exception: BaseException, base: int = 0) -> Interrupt:

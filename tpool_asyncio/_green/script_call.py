@@ -10,6 +10,13 @@ the lock, and from there on waits in the loop. A script that has been interrupte
 releases the lock without a loop; since it may do so before (1), the worker looks now and then whether it has. The
 script looks up from the bell now and then, too: a signal that comes a moment before a thread begins to wait on a lock
 does not wake it.
+
+Other threads may want the loop, too (`Hub.run_threadsafe`). Such a thread (a) makes the loop and posts what it has,
+then (b) rings the bell of a script that is known to wait. The script (c) makes itself known and (d) waits only if there
+is no loop, so one of them sees the other. The worker may come to its end just then: it (e) notes that the call is over,
+and (f) rings the bell, or stops the loop if the script waits there. The script (g) notes that it does, and (h) looks
+once more whether the call is over. If (h) does not see (e), then (f) has seen (g). The worker that asks for the loop
+itself looks now and then whether (g) has happened.
 """
 
 import asyncio
@@ -22,7 +29,7 @@ from typing import Any
 
 from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._loop.gate import post
-from tpool_asyncio._loop.loop_job import LoopJob, outcome_of
+from tpool_asyncio._loop.loop_job import TOLD_TO_STOP, LoopJob, outcome_of
 from tpool_asyncio._pool.job import new_claim
 from tpool_asyncio._pool.lane import Lane
 from tpool_asyncio._pool.refusal import not_callable_error
@@ -40,6 +47,7 @@ class ScriptCall(LoopJob):
     """A call whose caller waits on a lock."""
 
     __slots__ = (
+        "__weakref__",
         "args",
         "bell",
         "claim",
@@ -78,12 +86,15 @@ class ScriptCall(LoopJob):
             loop_made.acquire()
             self.loop_made = loop_made
             if not self.given_up:
-                self.bell.release()
-                while not loop_made.acquire(True, _LOOK_AGAIN) and not self.given_up:
+                self._ring()
+                while not loop_made.acquire(True, _LOOK_AGAIN) and not self._has_loop() and not self.given_up:
                     pass
         if self.loop is None:
             raise asyncio.CancelledError("the script that made this call has stopped waiting for it")
         return self.loop
+
+    def _has_loop(self) -> bool:
+        return self.loop is not None
 
     def deserted(self) -> bool:
         return self.given_up
@@ -99,7 +110,13 @@ class ScriptCall(LoopJob):
         if self.given_up:
             self.drop_outcome()
             return None
-        return self.bell.release if self.loop is None else self._stop_loop
+        return self._ring if self.loop is None else self._stop_loop
+
+    def _ring(self) -> None:
+        try:
+            self.bell.release()
+        except RuntimeError:
+            return  # somebody else has rung it, and the script has not come to it
 
     def _stop_loop(self) -> None:
         assert self.loop is not None
@@ -142,6 +159,8 @@ class ScriptCall(LoopJob):
                 self.loop = self.hub.loop
                 if self.loop_made is not None:
                     self.loop_made.release()
+                if self.over:
+                    return
             self.hub._run_until(self, keeps=True)
         except BaseException:
             self.cancel()
@@ -152,17 +171,19 @@ class ScriptCall(LoopJob):
     def _wait_for_bell(self) -> None:
         script = self.hub._script
         try:
+            script.ring = self._ring
             script.at_bell = True
             script.raise_ctrl_c()  # if it came before
-            while not self.bell.acquire(True, _LOOK_AGAIN):
+            while not self.hub._started and not self.bell.acquire(True, _LOOK_AGAIN):
                 pass
         finally:
             script.at_bell = False
+            script.ring = None
 
     def drop_outcome(self) -> None:
         """Let go of an outcome that comes too late. In any thread, since no loop need be there."""
         error, self.error, self.value = self.error, None, None
-        if error is not None and not isinstance(error, asyncio.CancelledError):
+        if error is not None and not isinstance(error, TOLD_TO_STOP):
             _logger.error(
                 "%s raised an exception after its caller had stopped waiting for it", self.name, exc_info=error
             )

@@ -1,21 +1,20 @@
-"""From an async iterator to a worker that consumes it.
+"""From an async iterator to a worker, or another thread, that consumes it.
 
 In the loop, one task, the **pump**, takes the items from the iterator, so that its code runs in one task and context
 from beginning to end. It stops when it has read `_Feed.limit` items ahead, and goes on when they have been taken. The
-worker asks for all that is there, or else for what comes next, by one errand (`from_thread.run`) for many items.
+thread asks for all that is there, or else for what comes next, by one errand (`from_thread.run`) for many items.
 
 All of it runs in the thread of the loop, but for `iterate` itself. The pump counts among the errands of the call, so it
 is cancelled with them when nobody waits for the call any more.
 """
 
 import asyncio
-import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Generator
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from tpool_asyncio._loop.from_thread import _running_call, run, run_sync
+from tpool_asyncio._loop.from_thread import run, run_sync
 from tpool_asyncio._loop.gate import post
-from tpool_asyncio._loop.loop_job import LoopJob
+from tpool_asyncio._loop.token import Token, token_here
 from tpool_asyncio._pool.refusal import close_unused
 from tpool_asyncio._pool.size import check_batch
 
@@ -47,15 +46,15 @@ def iterate(source: AsyncIterable[T], /, *, batch: int | None = None) -> Generat
     Raises:
         TypeError: ``source`` is no async iterable.
         ValueError: ``batch`` is no whole number of 1 or more.
-        RuntimeError: From ``for``: this is not a thread of a pool, or its loop is closed, or too many threads wait like
-            this.
+        RuntimeError: From ``for``: this is neither a thread of a pool nor one with a token, or the loop is closed, or
+            too many threads of the pool wait like this.
         asyncio.CancelledError: From ``for``: the caller of this call has been cancelled or timed out.
         BaseException: From ``for``: whatever the iterable raises, as the same object, after the items before it.
 
     Cancellation: When the caller of this call is cancelled or timed out, the iterable is cancelled, where it waits.
 
-    To be used in a thread of a pool, inside a call. The thread does not count against the size of the pool while it
-    waits.
+    To be used in a thread of a pool, inside a call, or in a thread with a `Token`. A thread of a pool does not count
+    against the size while it waits.
 
     .. versionadded:: 0.1.0
     """
@@ -66,7 +65,7 @@ def iterate(source: AsyncIterable[T], /, *, batch: int | None = None) -> Generat
 
 
 def _items(feed: "_Feed[T]") -> Generator[T, None, None]:
-    feed.belong_to(_running_call("iterate")[1])
+    feed.token = token_here("iterate")
     over = False
     try:
         while not over:
@@ -81,15 +80,17 @@ def _items(feed: "_Feed[T]") -> Generator[T, None, None]:
 def _close(feed: "_Feed[T]") -> None:
     """End an iteration early, in the call that has iterated, or wherever the garbage collector has found it."""
     try:
-        if feed.belongs_to(_running_call("iterate")[1]):
+        if feed.token._in_effect():
             try:
                 run(feed.close)
             except asyncio.CancelledError:  # nobody waits for this call any more, so nobody for its errands
                 run_sync(feed.cancel)
             return
-    except RuntimeError:  # this is no thread of a pool, or the loop is closed
+    except RuntimeError:  # the loop is closed
         pass
-    post(feed.loop, feed.cancel)
+    loop = feed.token._living_loop()
+    if loop is not None:
+        post(loop, feed.cancel)
 
 
 class _Feed(Generic[T]):
@@ -104,20 +105,9 @@ class _Feed(Generic[T]):
         self._telling = False
         self._closing = False
         self._pump: asyncio.Task[None] | None = None
-        self._errands: weakref.WeakSet[asyncio.Task[Any]]
-        self.loop: asyncio.AbstractEventLoop
+        self.token: Token
         self._news: asyncio.Event
         self._room: asyncio.Event
-
-    def belong_to(self, call: LoopJob) -> None:
-        """Take part in the errands of a call, but do not hold it: its error may lead back here. In its thread."""
-        if not hasattr(call, "errands"):
-            call.errands = weakref.WeakSet()
-        self._errands = call.errands
-        self.loop = call.get_loop()
-
-    def belongs_to(self, call: LoopJob) -> bool:
-        return getattr(call, "errands", None) is self._errands
 
     async def take(self) -> tuple[list[T], bool]:
         """Wait until there are items, or the end; return them, and whether this is the end."""
@@ -126,7 +116,7 @@ class _Feed(Generic[T]):
             self._room = asyncio.Event()
             self._pump = asyncio.create_task(self._run(aiter(self._source)))
             self._keep(self._pump)
-            self._errands.add(self._pump)
+            self.token._include(self._pump)
         try:
             await self._news.wait()
         except asyncio.CancelledError:

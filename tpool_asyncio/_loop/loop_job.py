@@ -1,6 +1,7 @@
 """A job whose outcome goes to a loop, whatever waits for it there."""
 
 import asyncio
+import concurrent.futures
 from typing import TYPE_CHECKING, Any
 
 from tpool_asyncio._loop.mailbox import Mailbox
@@ -10,7 +11,10 @@ if TYPE_CHECKING:
     import weakref
     from collections.abc import Callable
 
-__all__ = ["LoopJob", "outcome_of", "presentable"]
+__all__ = ["TOLD_TO_STOP", "LoopJob", "outcome_of", "presentable"]
+
+TOLD_TO_STOP = (asyncio.CancelledError, concurrent.futures.CancelledError)
+"""What a call raises that has found out that nobody waits for it; the other one is from the functions of anyio."""
 
 
 class LoopJob(Job):
@@ -65,7 +69,7 @@ class LoopJob(Job):
     def drop_outcome(self) -> None:
         """Let go of an outcome that comes too late, but not of an error without a word."""
         error, self.error, self.value = self.error, None, None
-        if error is not None and not isinstance(error, asyncio.CancelledError):
+        if error is not None and not isinstance(error, TOLD_TO_STOP):
             self.get_loop().call_exception_handler(
                 {
                     "message": f"{self.name} raised an exception after its caller had stopped waiting for it",

@@ -6,10 +6,13 @@ The life of such a call, all of it in the thread of the loop except for the runn
 
 `withdraw` ends it in admission and in the queue. When it runs already and the caller is to wait, `ending` remembers
 what the caller gets once the job has really ended. The future itself then stays pending: that is what makes
-`asyncio.wait_for`, `asyncio.timeout` and every other waiter wait, without any of them knowing about it.
+`asyncio.wait_for`, `asyncio.timeout` and every other waiter wait, without any of them knowing about it. The cancel
+scopes of anyio have to know, see `tpool_asyncio.interop.anyio`, which this floor knows by name only.
 """
 
 import asyncio
+import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tpool_asyncio._loop.call import Call
@@ -34,14 +37,36 @@ class Limiter(Protocol):
         """Give the token back."""
 
 
+class Shelter(Protocol):
+    """What keeps others from cancelling the tasks that wait for a call, again and again."""
+
+    def enter(self) -> None:
+        """Take in those that wait now. In a callback of the loop."""
+
+    def leave(self) -> None:
+        """Let all of them go, when the call has ended. In a callback of the loop."""
+
+
 class OptionCall(Call[T]):
     """A call with options. Only `tpool_asyncio._loop.options` makes it."""
 
-    __slots__ = ("_admission", "_borrower", "_cancel_message", "_ending", "_label", "_limiter", "_timers", "_waits")
+    __slots__ = (
+        "_admission",
+        "_borrower",
+        "_cancel_message",
+        "_ending",
+        "_label",
+        "_limiter",
+        "_shelter",
+        "_timers",
+        "_waits",
+    )
 
     _ending: TimeoutError | asyncio.CancelledError | None
     _limiter: Limiter
     """Stored by `admit`; `_borrower` tells whether a token of it is held."""
+    _shelter: "Shelter"
+    """Stored by `_take_shelter`; not there before."""
     _timers: tuple[asyncio.TimerHandle, ...]
 
     def begin(
@@ -135,7 +160,14 @@ class OptionCall(Call[T]):
             return asyncio.Future.cancel(self, msg)
         self._ending = asyncio.CancelledError()
         self._cancel_message = msg
+        if "anyio" in sys.modules:
+            self._take_shelter()
         return True
+
+    def _take_shelter(self) -> None:
+        if not hasattr(self, "_shelter"):
+            self._shelter = import_module("tpool_asyncio.interop.anyio").Shelter(self)
+        self.get_loop().call_soon(self._shelter.enter)
 
     def _expire(self, timeout: float) -> None:
         error = TimeoutError(f"{self.name} took longer than its timeout of {timeout} s")
@@ -167,6 +199,10 @@ class OptionCall(Call[T]):
     def settle(self) -> None:
         self.stop_clocks()
         self._leave_limiter()
+        if hasattr(self, "_shelter"):
+            shelter = self._shelter
+            del self._shelter
+            shelter.leave()
         ending = self._ending
         if ending is None or self.done():
             super().settle()

@@ -1,6 +1,7 @@
 """One native thread of a crew. `crew` tells the theory; this is the part that runs in the thread."""
 
 import logging
+import sys
 import threading
 from _thread import allocate_lock
 from contextvars import Context
@@ -49,6 +50,7 @@ class Worker(threading.Thread):
         self.failed = 0
         self.parked = 0  # how many things in this thread wait, parked; a loop inside a job can run several
         self.excused = False
+        self.prepare: Callable[[Context], object] | None = None  # called with the context of each job, see `neighbours`
         self.wake: Callable[[], object] | None = None  # wakes the caller of the last job, if that is still to be done
         self.bell = allocate_lock()  # released once by whoever takes this worker out of `Crew.idle`
         self.bell.acquire()
@@ -57,7 +59,6 @@ class Worker(threading.Thread):
         """Serve the crew until it has no more use for this worker. The body of the thread."""
         _here.worker = self
         try:
-            greet()
             self._serve()
         finally:
             self.wake_caller()
@@ -68,6 +69,8 @@ class Worker(threading.Thread):
         queue = crew.queue
         popleft = queue.popleft
         scouting = self.scouting
+        modules = sys.modules
+        seen = 0
         while True:
             if crew.dismissing:
                 self.wake_caller()
@@ -92,6 +95,9 @@ class Worker(threading.Thread):
             if scouting:
                 scouting = False
                 crew.scout_arrived()
+            if len(modules) != seen:  # something has been imported; to look costs 20 ns
+                seen = len(modules)
+                greet(self)
             self.run_job()
 
     def run_job(self, job: Job | None = None) -> None:
@@ -120,6 +126,8 @@ class Worker(threading.Thread):
             context = job.context
             if context is None:
                 context = Context()
+            elif self.prepare is not None:
+                self.prepare(context)
             if job.kwargs is None:
                 job.value = context.run(job.fn, *job.args)  # type: ignore[arg-type, misc]
             else:

@@ -14,6 +14,8 @@ from tpool_asyncio import tpool as _async_tpool
 from tpool_asyncio._green.iteration import Iteration
 from tpool_asyncio._green.pool import Options, Pool, handle_on
 from tpool_asyncio._green.proxy import Proxy, closing, nonblocking, proxy_call
+from tpool_asyncio._green.token import current_token
+from tpool_asyncio._loop.token import Token
 from tpool_asyncio._pool.default import get_num_threads, set_num_threads, setup
 from tpool_asyncio._pool.statistics import Statistics
 from tpool_asyncio._pool.still_running import RunningCall, StillRunningError
@@ -26,7 +28,9 @@ __all__ = [
     "RunningCall",
     "Statistics",
     "StillRunningError",
+    "Token",
     "closing",
+    "current_token",
     "default_pool",
     "execute",
     "get_num_threads",
