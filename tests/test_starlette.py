@@ -517,23 +517,28 @@ async def test_a_late_error_is_reported(pool: tpool.Pool, loop_errors: LoopError
     assert [str(error["exception"]) for error in loop_errors] == ["late"]
 
 
-async def test_a_dependency_whose_entry_was_cancelled_is_left(pool: tpool.Pool) -> None:
+async def test_what_was_entered_in_spite_of_a_cancellation_is_left(pool: tpool.Pool) -> None:
     gate = Gate()
     steps = list[str]()
 
-    class Dependency:
-        def __enter__(self) -> None:
-            gate()
-            steps.append("enter")
+    def enter() -> None:
+        gate()
+        steps.append("enter")
 
-        def __exit__(self, *failure: object) -> None:
-            steps.append("exit")
+    @asynccontextmanager
+    async def dependency() -> AsyncIterator[None]:
+        await run_in_threadpool(enter)
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(steps.append, "exit", limiter=anyio.CapacityLimiter(1))
 
     async with using(pool):
         scope = anyio.CancelScope()
         asyncio.get_running_loop().call_soon(asyncio.ensure_future, cancel_when_begun(gate, scope))
         with scope:
-            async with contextmanager_in_threadpool(Dependency()):
+            async with dependency():
                 await asyncio.sleep(0)
                 steps.append("not cancelled")
     assert steps == ["enter", "exit"]
