@@ -16,10 +16,16 @@ from starlette.concurrency import run_in_threadpool
 
 from tests.gate import PATIENCE, Gate
 from tpool_asyncio import from_thread, tpool
+from tpool_asyncio._bench.web_server import listening
 from tpool_asyncio.interop.starlette import lifespan
 
 BLOCKING = 0.0005
 """Seconds that the blocking code sleeps at the least."""
+
+
+async def square(number: int) -> int:
+    """Go to a thread again, from a thread that waits for it."""
+    return await run_in_threadpool(lambda: number * number)
 
 
 class Service:
@@ -79,7 +85,7 @@ class Service:
 
         @self.app.get("/nested/{number}")
         def nested(number: int) -> int:
-            return from_thread.run(run_in_threadpool, pow, number, 2)
+            return from_thread.run(square, number)
 
         @self.app.get("/gate/{number}")
         def gate(number: int) -> int:
@@ -129,7 +135,7 @@ def serving(app: Any, loop: str) -> Iterator[int]:
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(server.serve([listener]))
 
-    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+    with listening() as listener:
         thread = threading.Thread(target=run, args=(listener,))
         thread.start()
         try:
