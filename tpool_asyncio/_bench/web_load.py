@@ -95,17 +95,20 @@ class _Connection(asyncio.Protocol):
 
 async def _make_raw(load: Load, connections: int, requests: int) -> dict[str, float]:
     loop = asyncio.get_running_loop()
-    opened_ones = [
-        (await loop.create_connection(lambda: _Connection(load), "127.0.0.1", load.port))[1] for _ in range(connections)
-    ]
-    clock = Clock()
-    for connection in opened_ones:
-        connection.next()
-    await asyncio.gather(*(connection.done for connection in opened_ones))
-    taken = clock.per_call(requests)
-    for connection in opened_ones:
-        connection.close()
-    return taken
+    ready: list[_Connection] = []
+    try:
+        for _ in range(connections):
+            _, opened_one = await loop.create_connection(lambda: _Connection(load), "127.0.0.1", load.port)
+            ready.append(opened_one)
+        clock = Clock()
+        for connection in ready:
+            connection.next()
+        await asyncio.gather(*(connection.done for connection in ready))
+        return clock.per_call(requests)
+    finally:
+        for connection in ready:
+            connection.close()
+        await asyncio.sleep(0)  # in which they are closed
 
 
 async def _make_with_aiohttp(name: str, threads: int, load: Load, connections: int, requests: int) -> dict[str, float]:
