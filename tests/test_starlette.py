@@ -697,6 +697,15 @@ async def test_a_replacement_put_over_ours_stays(pool: tpool.Pool, monkeypatch: 
         assert await where() == "test"
 
 
+async def test_the_original_put_back_by_somebody_else(pool: tpool.Pool) -> None:
+    before = vars(AsyncIOBackend)[METHOD]
+    async with using(pool):
+        setattr(AsyncIOBackend, METHOD, before)
+        assert await where() == "anyio"
+    async with using(pool):
+        assert await where() == "test"
+
+
 async def test_an_anyio_that_is_different(monkeypatch: pytest.MonkeyPatch) -> None:
     async def other(cls: Any, func: Any) -> None: ...
 
