@@ -17,6 +17,7 @@ from typing import Any
 from results import add_json_option, write
 from side_by_side import show_round
 
+from tpool_asyncio._bench.child_process import BenchError, MissingError
 from tpool_asyncio._bench.web import TABLES, as_json, measure, render
 
 
@@ -35,15 +36,21 @@ def main() -> None:
     results: dict[str, Any] = {}
     for name in TABLES:
         if name in arguments.only:
-            figures = measure(
-                TABLES[name],
-                rounds,
-                connections=max(1, arguments.connections),
-                threads=max(1, arguments.threads),
-                loop=arguments.loop,
-                scale=arguments.scale,
-                on_round=lambda done: show_round(done, rounds),
-            )
+            try:
+                figures = measure(
+                    TABLES[name],
+                    rounds,
+                    connections=max(1, arguments.connections),
+                    threads=max(1, arguments.threads),
+                    loop=arguments.loop,
+                    scale=arguments.scale,
+                    on_round=lambda done: show_round(done, rounds),
+                )
+            except BenchError as error:
+                if not isinstance(error.__cause__, MissingError):
+                    raise
+                print(f"{TABLES[name].title}: left out. {error}; pip install 'tpool-asyncio[bench]'\n", flush=True)
+                continue
             print(f"{render(figures)}\n", flush=True)
             results[name] = as_json(figures)
     write(Path(arguments.json), results)

@@ -98,3 +98,7 @@ def test_without_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(BenchError, match=r"interop\.starlette itself cannot be measured: no fastapi here"):
         web.measure(web.TABLES["fastapi"], 1, connections=1, threads=1, scale=0.001)
+    script = [sys.executable, str(BENCHMARKS / "web.py"), "--json", str(tmp_path / "web.json"), "--only", "fastapi"]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=60, env=environment(), check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "left out. interop.starlette itself cannot be measured: no fastapi here" in done.stdout
