@@ -27,6 +27,7 @@ from starlette.types import Message
 from tests.conftest import LoopErrors
 from tests.gate import PATIENCE, Gate
 from tpool_asyncio import from_thread, tpool
+from tpool_asyncio.interop._anyio_call import WorkerCall
 from tpool_asyncio.interop.starlette import install, lifespan, uninstall, using
 
 METHOD = "run_sync_in_worker_thread"
@@ -497,6 +498,24 @@ async def test_a_time_limit_of_asyncio(pool: tpool.Pool) -> None:
         opening.cancel()
         assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
         await asyncio.sleep(0)
+
+
+async def test_a_cancellation_in_the_moment_in_which_the_outcome_comes(
+    pool: tpool.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call is done (1), its caller is cancelled (2), and only then has its turn (3)."""
+    settle = WorkerCall.settle
+    async with using(pool):
+
+        def settle_and_cancel(call: WorkerCall[object]) -> None:
+            settle(call)
+            task.cancel("reason")
+
+        monkeypatch.setattr(WorkerCall, "settle", settle_and_cancel)
+        task = asyncio.create_task(run_in_threadpool(int))
+        with pytest.raises(asyncio.CancelledError, match="reason"):
+            await task
+    assert anyio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
 
 
 async def test_a_late_error_is_reported(pool: tpool.Pool, loop_errors: LoopErrors) -> None:

@@ -30,7 +30,7 @@ from tpool_asyncio._pool.job import new_claim
 if TYPE_CHECKING:
     from tpool_asyncio._pool.thread_pool import ThreadPool
 
-__all__ = ["outcome"]
+__all__ = ["WorkerCall", "outcome"]
 
 T = TypeVar("T")
 
