@@ -18,7 +18,7 @@ from tpool_asyncio._bench.contestants import CONTESTANTS, Contestant
 from tpool_asyncio._bench.floors import raw_floor
 from tpool_asyncio._bench.workloads import WORKLOADS, run
 
-__all__ = ["main"]
+__all__ = ["loop_factory", "main"]
 
 
 def main(name: str, loop_name: str, patience: str) -> None:
@@ -35,13 +35,14 @@ def main(name: str, loop_name: str, patience: str) -> None:
             _serve_without_loop(watch)
         else:
             # Whatever the environment says: with asyncio's debug mode on, it would be that which is measured.
-            with asyncio.Runner(debug=False, loop_factory=_loop_factory(loop_name)) as runner:
+            with asyncio.Runner(debug=False, loop_factory=loop_factory(loop_name)) as runner:
                 runner.run(_serve(contestant, watch))
     except ImportError as error:
         say({"missing": str(error)})
 
 
-def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes a loop of this kind; raises `ImportError` if its package is missing."""
     if name == "asyncio":
         return None
     return cast("Callable[[], asyncio.AbstractEventLoop]", import_module(name).new_event_loop)

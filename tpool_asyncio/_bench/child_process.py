@@ -70,12 +70,20 @@ class ChildProcess:
         Raises:
             BenchError: The process has ended or does not answer.
         """
+        answer = self.ask(f"{workload.name} {reps}")
+        return Sample(answer["wall_us"], answer["cpu_us"])
+
+    def ask(self, line: str) -> dict[str, Any]:
+        """Say one line to it, and return what it answers.
+
+        Raises:
+            BenchError: The process has ended or does not answer.
+        """
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it has ended, and what it does not answer says so
-            self._process.stdin.write(f"{workload.name} {reps}\n")
+            self._process.stdin.write(f"{line}\n")
             self._process.stdin.flush()
-        answer = self._listen()
-        return Sample(answer["wall_us"], answer["cpu_us"])
+        return self._listen()
 
     def _listen(self) -> dict[str, Any]:
         assert self._process.stdout is not None
