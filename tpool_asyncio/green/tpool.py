@@ -15,10 +15,12 @@ from tpool_asyncio._green.iteration import Iteration
 from tpool_asyncio._green.pool import Options, Pool, handle_on
 from tpool_asyncio._green.proxy import Proxy, closing, nonblocking, proxy_call
 from tpool_asyncio._pool.default import get_num_threads, set_num_threads, setup
+from tpool_asyncio._pool.executor import Executor
 from tpool_asyncio._pool.statistics import Statistics
 from tpool_asyncio._pool.still_running import RunningCall, StillRunningError
 
 __all__ = [
+    "Executor",
     "Iteration",
     "Options",
     "Pool",
@@ -29,6 +31,7 @@ __all__ = [
     "closing",
     "default_pool",
     "execute",
+    "executor",
     "get_num_threads",
     "iterate",
     "killall",
@@ -43,6 +46,7 @@ __all__ = [
 _default = handle_on(_async_tpool.default_pool())
 
 execute = _default.execute
+executor = _async_tpool.executor
 iterate = _default.iterate
 options = _default.options
 killall = _default.killall
