@@ -25,8 +25,8 @@ import warnings
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from functools import partial
-from types import BuiltinMethodType
-from typing import Any, TypeVar, cast
+from types import BuiltinMethodType, FunctionType, new_class
+from typing import Any, TypeVar
 
 from tpool_asyncio._loop.call import Call
 from tpool_asyncio._loop.entrance import entrance
@@ -75,7 +75,9 @@ def new_event_loop(factory: Callable[[], asyncio.AbstractEventLoop] | None = Non
         )
     loop = factory()
     if not isinstance(loop, asyncio.AbstractEventLoop):
-        raise TypeError(f"factory must return an event loop, not {loop!r}; pass a function such as uvloop.new_event_loop")
+        raise TypeError(
+            f"factory must return an event loop, not {loop!r}; pass a function such as uvloop.new_event_loop"
+        )
     if isinstance(loop, _PoolLoop):
         return loop
     try:
@@ -129,22 +131,26 @@ class _PoolLoop(asyncio.AbstractEventLoop):
         calls = self._tpool_open
         if calls is None or executor is not None:
             return super().run_in_executor(executor, func, *args)
-        if self._tpool_strict or self.get_debug():
-            _check_no_coroutine(func)
         mailbox, submit = entrance(shared_pool, self, func)
         call: _ExecutorCall[T] = _ExecutorCall(loop=self)
         call.calls = calls
         call.mailbox = mailbox
         call.error = None
         call.claim = new_claim()
-        if type(func) is partial and _is_run_of_context(func.func) and func.args:
+        if type(func) is partial and type(run := func.func) is BuiltinMethodType and run.__name__ == "run":
+            context, given = run.__self__, func.args
+        else:
+            context = given = None
+        if type(context) is Context and given:
             # What `asyncio.to_thread` passes. To run the function in that context at once saves another context, and
             # messages name the function.
-            call.fn, *first = func.args
-            call.args = (*first, *args)
-            call.kwargs = func.keywords or None
-            call.context = func.func.__self__  # type: ignore[attr-defined]
+            call.fn = given[0]
+            call.args = given[1:] + args
+            call.kwargs = func.keywords or None  # type: ignore[attr-defined]
+            call.context = context
         else:
+            if self._tpool_strict or self.get_debug():
+                _check_no_coroutine(func)
             call.fn = func
             call.args = args
             call.kwargs = None
@@ -173,7 +179,7 @@ class _PoolLoop(asyncio.AbstractEventLoop):
         left = None if timeout is None else max(0.0, timeout - (self.time() - begun))
         _, late = await asyncio.wait(calls, timeout=left)
         if late:
-            names = ", ".join(sorted({cast("_ExecutorCall[Any]", call).name for call in late}))
+            names = ", ".join(sorted({call.name for call in late}))
             warnings.warn(
                 f"{len(late)} call(s) made with run_in_executor still ran when the {timeout} s of"
                 f" shutdown_default_executor were over, and are given up: {names}; await them earlier, or cancel them",
@@ -200,13 +206,11 @@ def _extended(cls: type[asyncio.AbstractEventLoop]) -> type[asyncio.AbstractEven
         "__doc__": cls.__doc__,
         "_tpool_strict": not issubclass(cls, asyncio.BaseEventLoop),
     }
-    return type(cls)(cls.__name__, bases, names)
-
-
-def _is_run_of_context(run: object) -> bool:
-    return type(run) is BuiltinMethodType and type(run.__self__) is Context and run.__name__ == "run"
+    return new_class(cls.__name__, bases, exec_body=lambda body: body.update(names))
 
 
 def _check_no_coroutine(func: object) -> None:
+    if type(func) is FunctionType and not func.__code__.co_flags & inspect.CO_COROUTINE and not func.__dict__:
+        return  # which spares most calls the look at everything that a coroutine function may be wrapped in
     if asyncio.iscoroutine(func) or inspect.iscoroutinefunction(func):
         raise TypeError("coroutines cannot be used with run_in_executor(); await them, or pass a plain function")

@@ -106,7 +106,7 @@ class ExecutorFuture(Job, Future[T]):
         self.pool.dropped()
         try:
             self.set_running_or_notify_cancel()  # tells those who wait for several futures
-            self._invoke_callbacks()
+            self._invoke_callbacks()  # type: ignore[attr-defined]
         finally:
             self._leave()
         return True
