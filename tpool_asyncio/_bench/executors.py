@@ -7,6 +7,10 @@ The very same line of code, ``loop.run_in_executor(None, fn)``, is run on a loop
 `tpool_asyncio._loop.event_loop.new_event_loop` and on the loop that its factory makes. The stock default executor is
 left as it is, with as many threads as asyncio gives it: that is what a program has before it changes its one line. It
 is there once more with as many threads as ours, so that nobody has to guess what their number does.
+
+`asyncio.to_thread` is a coroutine. At once there are as many tasks as calls, and what these cost no loop of ours can
+save. The **floor** shows how much that is: a coroutine that does all that `to_thread` does but make the call. It awaits
+a future that the loop itself resolves, once all are there.
 """
 
 import asyncio
@@ -14,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -41,6 +46,25 @@ def _run_in_executor(loop: asyncio.AbstractEventLoop) -> Submit:
 
 def _to_thread(_: asyncio.AbstractEventLoop) -> Submit:
     return asyncio.to_thread
+
+
+def _to_thread_floor(loop: asyncio.AbstractEventLoop) -> Submit:
+    waiting: list[tuple[asyncio.Future[object], Callable[[], object]]] = []
+
+    def resolve() -> None:
+        for future, fn in waiting:
+            future.set_result(fn())
+        waiting.clear()
+
+    async def floor(fn: Callable[..., object], /, *args: object, **kwargs: object) -> object:
+        call = partial(copy_context().run, fn, *args, **kwargs)
+        future = loop.create_future()
+        if not waiting:
+            loop.call_soon(resolve)
+        waiting.append((future, call))
+        return await future
+
+    return floor
 
 
 def _stock_with_our_number(loop: asyncio.AbstractEventLoop) -> Submit:
@@ -108,6 +132,9 @@ STOCK = SelfTimed("stock", "run_in_executor, stock loop", partial(_on_loop, _sto
 STOCK_TO_THREAD = SelfTimed(
     "stock_to_thread", "asyncio.to_thread, stock loop", partial(_on_loop, _stock_factory, _to_thread)
 )
+TO_THREAD_FLOOR = SelfTimed(
+    "to_thread_floor", "floor: to_thread without a thread", partial(_on_loop, _stock_factory, _to_thread_floor)
+)
 STOCK_20 = SelfTimed(
     "stock_20",
     f"run_in_executor, stock loop, {THREADS} threads",
@@ -125,7 +152,17 @@ STOCK_SUBMIT = SelfTimed(
 
 CONTESTANTS = {
     contestant.name: contestant
-    for contestant in (FAST, FAST_TO_THREAD, STOCK, STOCK_TO_THREAD, STOCK_20, AS_DEFAULT, SUBMIT, STOCK_SUBMIT)
+    for contestant in (
+        FAST,
+        FAST_TO_THREAD,
+        STOCK,
+        STOCK_TO_THREAD,
+        TO_THREAD_FLOOR,
+        STOCK_20,
+        AS_DEFAULT,
+        SUBMIT,
+        STOCK_SUBMIT,
+    )
 }
 
 EXECUTORS = Subject(
