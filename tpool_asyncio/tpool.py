@@ -9,7 +9,7 @@
 The functions of this module are those of the default pool, which all loops and threads of the process share.
 """
 
-from typing import TYPE_CHECKING
+import typing
 
 from tpool_asyncio._loop.iteration import Iteration
 from tpool_asyncio._loop.options import Options
@@ -19,7 +19,7 @@ from tpool_asyncio._pool.default import get_num_threads, set_num_threads, setup,
 from tpool_asyncio._pool.statistics import Statistics
 from tpool_asyncio._pool.still_running import RunningCall, StillRunningError
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from tpool_asyncio._pool.executor import Executor, PoolHandle
 
 __all__ = [
