@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError, Future
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,10 @@ from tpool_asyncio._green.pool import handle_on
 from tpool_asyncio.green import tpool as green_tpool
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+
+
+def thread_name() -> str:
+    return threading.current_thread().name
 
 
 def fail_with(error: BaseException) -> None:
@@ -759,6 +764,28 @@ class TestLoops:
 
         threads = [green.spawn(body, number) for number in range(20)]
         assert [thread.wait() for thread in threads] == [number**2 for number in range(20)]
+
+
+class TestLibraries:
+    """Libraries that take an executor."""
+
+    @pytest.mark.combination(caller="async code", library="aiofiles with tpool.executor()")
+    async def test_aiofiles(self, pool: tpool.Pool, tmp_path: Path) -> None:
+        aiofiles = pytest.importorskip("aiofiles")
+        with tpool.executor(pool) as executor:
+            async with aiofiles.open(tmp_path / "file", "w", executor=executor) as file:
+                await file.write("one\ntwo\n")
+            async with aiofiles.open(tmp_path / "file", executor=executor) as file:
+                assert [line async for line in file] == ["one\n", "two\n"]
+        assert pool.statistics().completed >= 6
+
+    @pytest.mark.combination(caller="async code", library="asgiref with tpool.executor()")
+    async def test_asgiref(self, pool: tpool.Pool) -> None:
+        sync = pytest.importorskip("asgiref.sync")
+        with tpool.executor(pool) as executor:
+            name = sync.sync_to_async(thread_name, thread_sensitive=False, executor=executor)
+            assert {(await name()).rpartition("-")[0] for _ in range(5)} == {"test"}
+        assert pool.statistics().completed == 5
 
 
 class TestProcess:

@@ -158,7 +158,7 @@ class _PoolLoop(asyncio.AbstractEventLoop):
         calls.add(call)
         try:
             submit(call)
-        except Exception:
+        except BaseException:  # of a signal handler, for instance: nobody is to wait for what has not been queued
             calls.discard(call)
             raise
         return call

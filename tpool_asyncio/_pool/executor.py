@@ -93,7 +93,7 @@ class Executor(ThreadPoolExecutor):
             if not core.size:
                 future.caller = get_ident()
             core.submit(future)
-        except Exception:
+        except BaseException:  # of a signal handler, for instance: nobody is to wait for what has not been queued
             future.withdraw()
             raise
         future.caller = None

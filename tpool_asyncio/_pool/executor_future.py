@@ -151,10 +151,11 @@ class ExecutorFuture(Job, Future[T]):
             self.ledger.leave(self)
 
     def withdraw(self) -> None:
-        """Take back a call that no pool has taken."""
-        if not self.drop():
-            self.pool.discard_dropped()  # who has cancelled it meanwhile believes that it is queued
-        self._leave()
+        """Take back a call whose submission has failed, unless it runs nevertheless."""
+        if self.drop():
+            self._leave()
+        elif self.cancelled():
+            self.pool.discard_dropped()  # who has cancelled it believes that it is queued
 
 
 def parked_here() -> AbstractContextManager[None]:
