@@ -20,6 +20,7 @@ from tests.gate import PATIENCE, Gate
 from tests.plain_job import end
 from tpool_asyncio import green, tpool
 from tpool_asyncio._green.pool import handle_on
+from tpool_asyncio._pool.job import Job
 from tpool_asyncio.green import tpool as green_tpool
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -666,6 +667,45 @@ class TestInsideCalls:
         assert not executor._ledger.futures
         executor.shutdown()
         assert executor._core.statistics().submitted == 0
+
+
+class TestInterruptedSubmit:
+    """A signal handler may raise at any point of `submit`, and others may see the future before it is over."""
+
+    @pytest.mark.parametrize("cancelled", [False, True])
+    def test_what_has_not_been_queued_is_not_waited_for(
+        self, one: tpool.Executor, cancelled: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        core = one._core
+
+        def interrupted(job: Job) -> None:
+            if cancelled:
+                one.shutdown(wait=False, cancel_futures=True)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(core, "submit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            one.submit(int)
+        one.shutdown()
+        assert core.statistics().queued == core._dropped == 0
+
+    def test_what_runs_nevertheless_is_waited_for(self, one: tpool.Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+        core, gate, seen = one._core, Gate(), list[object]()
+        submit = core.submit
+
+        def interrupted(job: Job) -> None:
+            submit(job)
+            gate.wait_begun()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(core, "submit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            one.submit(lambda: seen.append(gate("value")))
+        assert len(one._ledger.futures) == 1
+        gate.open()
+        one.shutdown()
+        assert seen == ["value"]
+        assert core._dropped == 0
 
 
 class Thing:

@@ -119,7 +119,7 @@ class TestMaking:
         with pytest.raises(TypeError, match="factory must return an event loop, not 0"):
             tpool_asyncio.new_event_loop(int)  # type: ignore[arg-type]
 
-    def test_a_loop_that_cannot_be_extended(self) -> None:
+    def test_a_loop_with_slots_and_subclasses(self) -> None:
         class Rigid(asyncio.SelectorEventLoop):
             __slots__ = ("mine",)
 
@@ -129,7 +129,11 @@ class TestMaking:
             made.append(Rigid())
             return made[0]
 
+        class Other(Rigid):
+            """Another subclass, beside the one that is made."""
+
         loop = tpool_asyncio.new_event_loop(factory)  # slots of its own are no obstacle
+        assert not isinstance(loop, Other)
         assert loop is made[0]
         loop.close()
 
@@ -464,6 +468,19 @@ class TestShutdown:
             assert call.done()
             assert await _in_thread(int) == 0
             assert await tpool.execute(int) == 0
+
+        runner.run(main())
+
+    def test_a_call_that_could_not_be_queued_is_not_waited_for(
+        self, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            with monkeypatch.context() as patched:
+                patched.setattr(shared_pool, "submit", lambda _: fail_with(KeyboardInterrupt()))
+                with pytest.raises(KeyboardInterrupt):
+                    loop.run_in_executor(None, int)
+            await loop.shutdown_default_executor()
 
         runner.run(main())
 
