@@ -27,14 +27,15 @@ class PoolHandle(Protocol):
 class Executor(ThreadPoolExecutor):
     """A pool in the form that the standard library and other libraries know. `executor` makes one.
 
-    It is a `ThreadPoolExecutor` because `asyncio.loop.set_default_executor` takes no other, but it starts no threads
-    of its own. Calls have their places in the queue of the pool together with all others of that pool.
+    It is a `concurrent.futures.ThreadPoolExecutor`, because ``loop.set_default_executor`` takes no other, but it starts
+    no threads of its own. Calls have their places in the queue of the pool together with all others of that pool.
 
-    What differs from a `ThreadPoolExecutor`:
+    What differs from other executors of this kind:
 
     - A call sees a copy of the context variables of whoever submitted it.
     - A call may wait for calls that it has submitted: its thread does not count against the size of the pool while it
-      waits in `Future.result`, `Future.exception`, `concurrent.futures.wait` or `concurrent.futures.as_completed`.
+      waits in ``result`` or ``exception`` of a future, in `concurrent.futures.wait` or
+      `concurrent.futures.as_completed`.
     - `shutdown` ends this executor and not the pool, and waits for its own calls only.
     - At exit of the interpreter its calls have the grace time of the pool.
     - There is no ``initializer``, since the threads belong to the pool. With a pool of size 0 calls run in `submit`.
