@@ -34,13 +34,13 @@ napoleon_numpy_docstring = False
 
 # What is documented elsewhere, and cannot be looked up without a network.
 nitpicky = True
-_ELSEWHERE = ["asyncio", "CancelledError", "anyio", "collections", "contextlib", "contextvars", "eventlet"]
-_ELSEWHERE += ["functools", "greenlet", "queue", "sys", "threading", "types", "UnionType", *vars(builtins)]
+_ELSEWHERE = ["asyncio", "CancelledError", "anyio", "collections", "concurrent", "contextlib", "contextvars"]
+_ELSEWHERE += ["eventlet", "functools", "greenlet", "queue", "sys", "threading", "types", "UnionType", *vars(builtins)]
 nitpick_ignore_regex = [
     (r"py:.*", rf"({'|'.join(_ELSEWHERE)})(\..+)?"),
     (r"py:class", r"_asyncio\.(Future|Task)"),
     # Type variables, protocols and aliases of signatures.
-    (r"py:class", r"P\.args|P\.kwargs|P|T|Types|Names|tpool_asyncio\.(_loop|_green|_proxy)\..+"),
+    (r"py:class", r"P\.args|P\.kwargs|P|T|Types|Names|PoolHandle|tpool_asyncio\.(_loop|_green|_pool|_proxy)\..+"),
 ]
 
 # Where a name of a docstring is looked for, if it is not in the module and class of the docstring.

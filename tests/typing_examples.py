@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from typing import assert_type
 
+import tpool_asyncio
 from tpool_asyncio import from_thread, green, hubs, tpool
 from tpool_asyncio.green import tpool as green_tpool
 
@@ -31,6 +33,18 @@ async def calls(pool: tpool.Pool) -> None:
     tpool.execute(blocking, "path", length=3)  # type: ignore[call-arg]
     tpool.options(timeuot=3)  # type: ignore[call-arg]
     tpool.options(on_cancel="ignore")  # type: ignore[arg-type]
+
+
+def executors(pool: tpool.Pool, green_pool: green_tpool.Pool) -> None:
+    with tpool.executor(pool) as executor:
+        assert_type(executor.submit(blocking, "path", size=3), Future[bytes])
+        assert_type(executor.submit(len, "abc").result(), int)
+        executor.submit(blocking, 3)  # type: ignore[arg-type]
+    assert_type(tpool.executor(green_pool), tpool.Executor)
+    assert_type(green_tpool.executor(pool), green_tpool.Executor)
+    tpool.executor(3)  # type: ignore[arg-type]
+    assert_type(tpool_asyncio.new_event_loop(), asyncio.AbstractEventLoop)
+    assert_type(tpool_asyncio.new_event_loop(asyncio.SelectorEventLoop), asyncio.AbstractEventLoop)
 
 
 def inside_a_worker() -> None:

@@ -2,10 +2,13 @@
 
 ``await tpool.execute(fn, ...)`` runs ``fn`` in a thread while only the awaiting coroutine waits. The modules are
 `tpool_asyncio.tpool` (the calls and the pools) and `tpool_asyncio.from_thread` (from such a thread back to the loop).
+``asyncio.run(main(), loop_factory=tpool_asyncio.new_event_loop)`` sends what asyncio and other libraries do in threads
+the same way.
 """
 
 from tpool_asyncio import from_thread, tpool
+from tpool_asyncio._loop.event_loop import new_event_loop
 
-__all__ = ["__version__", "from_thread", "tpool"]
+__all__ = ["__version__", "from_thread", "new_event_loop", "tpool"]
 
 __version__ = "0.1.0"

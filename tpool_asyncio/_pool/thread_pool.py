@@ -92,6 +92,7 @@ class ThreadPool:
         lifetime.register(self)
 
     def _start_afresh(self) -> None:
+        self.process = object()  # stands for this process; a fork has another one
         self.lock = RLock()
         self.tally = Tally()
         self._thread_numbers = itertools.count(1)

@@ -17,10 +17,12 @@ from tpool_asyncio._green.proxy import Proxy, closing, nonblocking, proxy_call
 from tpool_asyncio._green.token import current_token
 from tpool_asyncio._loop.token import Token
 from tpool_asyncio._pool.default import get_num_threads, set_num_threads, setup
+from tpool_asyncio._pool.executor import Executor
 from tpool_asyncio._pool.statistics import Statistics
 from tpool_asyncio._pool.still_running import RunningCall, StillRunningError
 
 __all__ = [
+    "Executor",
     "Iteration",
     "Options",
     "Pool",
@@ -33,6 +35,7 @@ __all__ = [
     "current_token",
     "default_pool",
     "execute",
+    "executor",
     "get_num_threads",
     "iterate",
     "killall",
@@ -47,6 +50,7 @@ __all__ = [
 _default = handle_on(_async_tpool.default_pool())
 
 execute = _default.execute
+executor = _async_tpool.executor
 iterate = _default.iterate
 options = _default.options
 killall = _default.killall
