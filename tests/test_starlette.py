@@ -813,7 +813,6 @@ async def test_requests_at_once(pool: tpool.Pool) -> None:
 
 @pytest.mark.combination(caller="worker of an endpoint", library="anyio.from_thread")
 async def test_anyio_from_thread_in_an_endpoint(pool: tpool.Pool) -> None:
-    pytest.importorskip("tpool_asyncio.interop.anyio")
     import anyio.from_thread
 
     async def again(number: int) -> int:

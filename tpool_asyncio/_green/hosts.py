@@ -32,11 +32,11 @@ class Host(Protocol):
 
 
 _EDGES = {
-    "sqlalchemy": "tpool_asyncio.interop.sqlalchemy",
-    "awaitlet": "tpool_asyncio.interop.sqlalchemy",  # which has the same kind of greenlets
-    "greenback": "tpool_asyncio.interop.greenback",
+    "sqlalchemy": "tpool_asyncio.interop._sqlalchemy",
+    "awaitlet": "tpool_asyncio.interop._sqlalchemy",  # which has the same kind of greenlets
+    "greenback": "tpool_asyncio.interop._greenback",
     "eventlet": "tpool_asyncio.interop.eventlet",
-    "greenletio": "tpool_asyncio.interop.greenletio",
+    "greenletio": "tpool_asyncio.interop._greenletio",
 }
 """By the library, in the order of asking: the module whose ``host()`` returns the host of the current code, or None."""
 
@@ -50,7 +50,7 @@ def current_host() -> Host | None:
         RuntimeError: It has one that cannot wait for us, such as Eventlet on a hub without an asyncio loop.
     """
     for library, edge in _EDGES.items():
-        if library in sys.modules:
+        if sys.modules.get(library) is not None:
             ask = _asked.get(library)
             if ask is None:
                 ask = _asked[library] = _function_of(library, edge, "host", _nobody)

@@ -7,7 +7,7 @@ The life of such a call, all of it in the thread of the loop except for the runn
 `withdraw` ends it in admission and in the queue. When it runs already and the caller is to wait, `ending` remembers
 what the caller gets once the job has really ended. The future itself then stays pending: that is what makes
 `asyncio.wait_for`, `asyncio.timeout` and every other waiter wait, without any of them knowing about it. The cancel
-scopes of anyio have to know, see `tpool_asyncio.interop.anyio`, which this floor knows by name only.
+scopes of anyio have to know, see `tpool_asyncio.interop._anyio`, which this floor knows by name only.
 """
 
 import asyncio
@@ -160,13 +160,13 @@ class OptionCall(Call[T]):
             return asyncio.Future.cancel(self, msg)
         self._ending = asyncio.CancelledError()
         self._cancel_message = msg
-        if "anyio" in sys.modules:
+        if sys.modules.get("anyio") is not None:
             self._take_shelter()
         return True
 
     def _take_shelter(self) -> None:
         if not hasattr(self, "_shelter"):
-            self._shelter = import_module("tpool_asyncio.interop.anyio").Shelter(self)
+            self._shelter = import_module("tpool_asyncio.interop._anyio").Shelter(self)
         self.get_loop().call_soon(self._shelter.enter)
 
     def _expire(self, timeout: float) -> None:

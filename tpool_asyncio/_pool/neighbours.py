@@ -17,14 +17,14 @@ __all__ = ["greet"]
 
 _logger = logging.getLogger("tpool_asyncio")
 
-_EDGES = {"anyio": "tpool_asyncio.interop.anyio"}
+_EDGES = {"anyio": "tpool_asyncio.interop._anyio"}
 """By the library: the module whose ``greet(worker)`` prepares a thread, in that thread; a second time does no harm."""
 
 
 def greet(worker: "Worker") -> None:
     """Prepare this thread, which is that of a worker, for the libraries that have been imported by now."""
     for library, edge in _EDGES.items():
-        if library in sys.modules:
+        if sys.modules.get(library) is not None:
             try:
                 import_module(edge).greet(worker)
             except Exception:

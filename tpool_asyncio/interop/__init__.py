@@ -5,3 +5,5 @@ that are there (`tpool_asyncio._pool.neighbours`), calls that are waited for alt
 anyio (`tpool_asyncio._loop.option_call`), and synchronous code that has to wait in a greenlet of somebody else's looks
 for who that is (`tpool_asyncio._green.hosts`).
 """
+
+__all__: list[str] = []
