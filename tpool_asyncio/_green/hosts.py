@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from importlib import import_module
 from typing import Any, Protocol
 
-__all__ = ["Host", "current_host"]
+__all__ = ["Host", "current_host", "wait_of"]
 
 
 class Host(Protocol):
@@ -24,6 +24,9 @@ class Host(Protocol):
     def await_(self, steps: Coroutine[Any, Any, Any], /) -> Any:
         """Wait for a coroutine, which is awaited in that loop; return or raise its outcome."""
 
+    # A host can have a method ``wait`` besides, which takes a future of that loop as it is. Then calls in the pool need
+    # no coroutine, and whoever is interrupted does not have to wait for the end of one. See `wait_of`.
+
 
 _EDGES = {
     "sqlalchemy": "tpool_asyncio.interop.sqlalchemy",
@@ -33,6 +36,11 @@ _EDGES = {
     "greenletio": "tpool_asyncio.interop.greenletio",  # knows its greenlets only by their being nobody else's
 }
 """By the library, in the order of asking: the module whose ``host()`` returns the host of the current code, or None."""
+
+def wait_of(host: Host) -> "Callable[[asyncio.Future[Any]], Any] | None":
+    """Return the method of a host that waits for a future, None if it has none."""
+    return getattr(host, "wait", None)
+
 
 _asked: dict[str, Callable[[], Host | None]] = {}
 

@@ -23,7 +23,7 @@ from greenlet import getcurrent, greenlet
 
 from tpool_asyncio._green.current import get_hub
 from tpool_asyncio._green.driven import Driven
-from tpool_asyncio._green.hosts import Host, current_host
+from tpool_asyncio._green.hosts import Host, current_host, wait_of
 from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._green.interrupts import Interruptible
 from tpool_asyncio._pool.refusal import close_unused
@@ -56,7 +56,10 @@ def _wait_elsewhere(future: "asyncio.Future[T]") -> T:
     driven = current_driven()
     if driven is None:
         host = current_host()
-        return script_hub()._run(future) if host is None else host.await_(_coroutine_of(future))
+        if host is None:
+            return script_hub()._run(future)
+        wait_in_host = wait_of(host)
+        return host.await_(_coroutine_of(future)) if wait_in_host is None else wait_in_host(future)
     if driven._interrupts:
         future.cancel()
     return await_(_coroutine_of(future))

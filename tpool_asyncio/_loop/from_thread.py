@@ -8,7 +8,6 @@ anybody; so the worker looks now and then whether its loop is still there.
 import asyncio
 import inspect
 import weakref
-from _thread import allocate_lock
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from typing import Any, ParamSpec, TypeVar
@@ -18,6 +17,7 @@ from tpool_asyncio._loop.loop_job import LoopJob
 from tpool_asyncio._pool.asking import Asker
 from tpool_asyncio._pool.inline import InlineJob
 from tpool_asyncio._pool.job import call_name
+from tpool_asyncio._pool.native import allocate_lock
 from tpool_asyncio._pool.worker import Worker, current_worker
 
 __all__ = ["check_cancelled", "run", "run_sync"]
