@@ -28,7 +28,7 @@ from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._green.interrupts import Interruptible
 from tpool_asyncio._pool.refusal import close_unused
 
-__all__ = ["await_", "current_driven", "give_way", "interruptible", "script_hub", "wait"]
+__all__ = ["await_", "carry_back", "current_driven", "give_way", "interruptible", "script_hub", "wait"]
 
 T = TypeVar("T")
 
@@ -215,10 +215,10 @@ def _await_in_script(steps: Coroutine[Any, Any, T]) -> T:
         raise
     finally:
         del task
-        _carry_back(context)
+        carry_back(context)
 
 
-def _carry_back(context: Context) -> None:
+def carry_back(context: Context) -> None:
     """Set the context variables that have been set in a copy of this context."""
     variable: ContextVar[Any]
     for variable, value in context.items():
