@@ -11,8 +11,10 @@ import asyncio
 import contextvars
 import gc
 import os
+import signal
 import sys
 import time
+import traceback
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -106,6 +108,21 @@ def a_worker_is_a_real_thread() -> None:
         tpool.killall()  # nobody knows the names of threads that are older than the patch
     assert tpool.execute(threading.current_thread).name.startswith("tpool")
     assert tpool.execute(threading.current_thread).name.startswith("tpool")  # and again, where others may be asked
+
+
+@check
+def the_locks_are_real() -> None:
+    native: Any = import_module("tpool_asyncio._pool.native")
+    core = tpool.default_pool()._pool._core
+    tpool.execute(abs, -1)
+    assert type(core.lock) is native.RLock
+    assert type(core.submit.__self__.scout) is native.LockType
+    assert native.get_ident() == real.get_ident()
+    assert native.current_thread() is real.current_thread() or WHAT != "all" or WHEN == "never"
+
+    values = native.local()  # of the thread, and not of each greenlet
+    values.mine = "mine"
+    assert eventlet.spawn(getattr, values, "mine", None).wait() == "mine"
 
 
 @check
@@ -476,6 +493,7 @@ def threads_with_a_hub_each() -> None:
 @check
 def a_fork_after_use() -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
+    loop = eventlet.hubs.get_hub().loop
 
     def both() -> None:
         mine = [eventlet.spawn(tpool.execute, abs, -k) for k in range(10)]
@@ -483,17 +501,22 @@ def a_fork_after_use() -> None:
 
     def forks() -> None:
         both()
+        wakes_up = os.fstat(loop._csock.fileno()).st_ino  # what other threads wake the loop by
+        sys.unraisablehook = lambda _: None  # on Python 3.13, Eventlet's copies of `threading` stumble over any fork
         child = os.fork()
+        sys.unraisablehook = sys.__unraisablehook__
         if child == 0:
             code = 1
             try:
                 with eventlet.Timeout(PATIENCE):
+                    # Or else each of the two processes would take wake-ups from the other, now and then.
+                    assert os.fstat(loop._csock.fileno()).st_ino != wakes_up
                     for _ in range(20):
                         both()
                         assert green.await_(asyncio.sleep(0, "child")) == "child"
                     code = 0
             except BaseException:
-                import traceback; traceback.print_exc()
+                traceback.print_exc()
             finally:
                 os._exit(code)
         status = (0, 0)
@@ -519,6 +542,25 @@ def a_greenthread_ends_the_program() -> None:
     assert isinstance(error, SystemExit)
     assert thread.dead
     assert tpool.execute(abs, -1) == 1  # the hub has ended in order, and starts again
+
+
+@check
+def ctrl_c_ends_the_wait() -> None:
+    async def wait_for(call: Stuck) -> None:
+        await async_tpool.execute(call)
+
+    with stuck() as call:
+
+        def interrupt() -> None:
+            assert call.started.wait(PATIENCE)
+            call.gate.wait(0.02)  # most probably until the main thread sleeps in the selector; elsewhere it must do as well
+            signal.pthread_kill(real.main_thread().ident, signal.SIGINT)
+
+        thread = real.Thread(target=interrupt)
+        thread.start()
+        error = raised(lambda: green.await_(wait_for(call)))
+        assert isinstance(error, KeyboardInterrupt)
+        thread.join()
 
 
 def main() -> None:
