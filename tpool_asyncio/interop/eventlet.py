@@ -13,9 +13,10 @@ Who can wait, by the greenlet
     - A greenthread, and any greenlet below the hub's: on the asyncio hub it waits there, on another hub it is an error.
     - The greenlet of the hub itself runs the loop, so code in it is async code, or a callback, like any other.
     - The main greenlet of a thread waits as the greenthreads do if its thread has an asyncio hub. On another hub it is
-      an error if that hub has been started or has something to do, since greenthreads would stand still. A thread in
-      which nobody has used Eventlet is none of Eventlet's business, although it may have been imported. Neither is a
-      thread of a pool, which may block.
+      an error if that hub has been started or has something to do, since greenthreads would stand still.
+    - A thread in which nobody has used Eventlet is none of Eventlet's business, although it may have been imported. But
+      whoever has chosen the asyncio hub, by EVENTLET_HUB for the main thread or by ``use_hub`` for this one, wants it.
+    - A thread of a pool may block, so code in its main greenlet does, whatever the hub.
 
 How an exception ends the wait
     `eventlet.Timeout` and ``kill`` throw an exception in where the greenthread waits. (1) What it waits for is
@@ -39,7 +40,9 @@ from typing import Any
 import eventlet.hubs  # type: ignore[import-untyped]
 from greenlet import getcurrent, greenlet
 
+from tpool_asyncio._green.ctrl_c import MAIN_THREAD
 from tpool_asyncio._green.waiting import carry_back
+from tpool_asyncio._pool.native import get_ident
 from tpool_asyncio._pool.worker import current_worker
 from tpool_asyncio.green import tpool
 
@@ -189,7 +192,7 @@ def _raise(error: BaseException) -> None:
 
 def host() -> _Host | None:
     """Return what waits in the current greenlet, if that is Eventlet; raise an error if it cannot. Any thread."""
-    hub = getattr(eventlet.hubs._threadlocal, "hub", None)  # get_hub() would make one
+    hub = _hub()
     if hub is None:
         return None
     main: greenlet | None = getcurrent()
@@ -210,6 +213,20 @@ def host() -> _Host | None:
             return None  # async code, next to which the hub stands still
         _set_running_loop(hub)
     return _Host(hub, loop)
+
+
+def _hub() -> Any:
+    """Return the hub of this thread, None if nobody has made one, nor chosen which one is to be made."""
+    known = eventlet.hubs._threadlocal
+    hub = getattr(known, "hub", None)
+    if hub is not None or asyncio._get_running_loop() is not None:
+        return hub
+    if hasattr(known, "Hub") or (get_ident() == MAIN_THREAD and os.environ.get("EVENTLET_HUB") in _ASYNCIO_HUB):
+        return eventlet.hubs.get_hub()
+    return None
+
+
+_ASYNCIO_HUB = ("asyncio", "eventlet.hubs.asyncio", "eventlet.hubs.asyncio:Hub")
 
 
 def _is_in_use(hub: Any) -> bool:
