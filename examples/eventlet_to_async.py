@@ -4,9 +4,9 @@
     EVENTLET_HUB=asyncio python -P examples/eventlet_to_async.py 3          # one of them
 
 A shop: customers order, clerks look up the price of each article in a blocking library and write receipts, and a
-watchman does his rounds. What a stage has in common with the one before it is not written again, so each shows what has
-changed. From stage 1 on the program needs Eventlet's asyncio hub, which is chosen by EVENTLET_HUB=asyncio. (And -P keeps
-Eventlet from taking the example ``dns.py`` for the library of that name.)
+watchman does his rounds. What a stage has in common with the one before it is not written again, so each shows what
+has changed. From stage 1 on the program needs Eventlet's asyncio hub, which is chosen by EVENTLET_HUB=asyncio. (And -P
+keeps Eventlet from taking the example ``dns.py`` for the library of that name.)
 """
 
 import asyncio
@@ -46,7 +46,7 @@ def price_of(article: str) -> int:
 def stage_0() -> None:
     import eventlet  # type: ignore[import-untyped]
     import eventlet.queue  # type: ignore[import-untyped]
-    from eventlet import tpool  # type: ignore[import-untyped]
+    from eventlet import tpool
 
     run_shop_in_eventlet(eventlet, lambda article: tpool.execute(price_of, article))
 
@@ -96,7 +96,7 @@ def stage_1() -> None:
 def stage_2() -> None:
     import eventlet
     import eventlet.queue
-    import eventlet.tpool
+    import eventlet.tpool  # type: ignore[import-untyped]
 
     from tpool_asyncio.interop import eventlet as interop
 

@@ -37,6 +37,7 @@ _EDGES = {
 }
 """By the library, in the order of asking: the module whose ``host()`` returns the host of the current code, or None."""
 
+
 def wait_of(host: Host) -> "Callable[[asyncio.Future[Any]], Any] | None":
     """Return the method of a host that waits for a future, None if it has none."""
     return getattr(host, "wait", None)

@@ -59,7 +59,9 @@ def _wait_elsewhere(future: "asyncio.Future[T]") -> T:
         if host is None:
             return script_hub()._run(future)
         wait_in_host = wait_of(host)
-        return host.await_(_coroutine_of(future)) if wait_in_host is None else wait_in_host(future)
+        if wait_in_host is None:
+            return host.await_(_coroutine_of(future))  # type: ignore[no-any-return]
+        return wait_in_host(future)  # type: ignore[no-any-return]
     if driven._interrupts:
         future.cancel()
     return await_(_coroutine_of(future))

@@ -62,7 +62,7 @@ class Worker:
     @property
     def ident(self) -> int | None:
         """The identity of the thread, None if it has not been started."""
-        return self._thread and self._thread.ident
+        return None if self._thread is None else self._thread.ident
 
     def is_alive(self) -> bool:
         """Return whether the thread has been started and has not quite ended."""

@@ -92,7 +92,7 @@ def uninstall() -> None:
 
 
 def _tpool() -> ModuleType:
-    import eventlet.tpool
+    import eventlet.tpool  # type: ignore[import-untyped]
 
     module: ModuleType = eventlet.tpool
     return module
@@ -146,7 +146,7 @@ class _Host:
                 while not future.done() and not hub.greenlet.dead:  # which it is after Ctrl-C or `SystemExit`
                     hub.switch()
                 if future.done() and not future.cancelled() and (error := future.exception()) is not None:
-                    raise error
+                    raise error  # noqa: B904 - in the context of what has ended it
                 raise
             return future.result()
         finally:
@@ -165,7 +165,7 @@ class _Waiting:
         self._hub = hub
         self.greenlet: greenlet | None = getcurrent()
 
-    def end(self, future: "asyncio.Future[Any]") -> None:
+    def end(self, _future: "asyncio.Future[Any]") -> None:
         """Have the greenlet go on, here and now. In a callback of the loop.
 
         To have the hub switch to it, as Eventlet does, would take several turns of the loop. But what comes out of a
