@@ -300,6 +300,13 @@ def options_and_proxies_and_iterations() -> None:
     assert (items._obj, len(items), items[2]) == ([1, 2, 3], 3, 3)
     assert list(tpool.iterate(range(5000))) == list(range(5000))
     assert eventlet.spawn(lambda: list(tpool.iterate(iter, range(5000)))).wait() == list(range(5000))
+    turns: list[int] = []
+    others = eventlet.spawn(lambda: [(turns.append(number), eventlet.sleep(0)) for number in range(1000)])
+    sleep = eventlet.patcher.original("time").sleep
+    for _ in tpool.iterate(range(20), batch=1):
+        sleep(0.001)  # so that the next item is there before it is asked for
+    assert len(turns) > 10
+    others.kill()
 
 
 @check
