@@ -300,13 +300,36 @@ def options_and_proxies_and_iterations() -> None:
     assert (items._obj, len(items), items[2]) == ([1, 2, 3], 3, 3)
     assert list(tpool.iterate(range(5000))) == list(range(5000))
     assert eventlet.spawn(lambda: list(tpool.iterate(iter, range(5000)))).wait() == list(range(5000))
+
+
+@check
+def an_iteration_that_is_ahead_gives_way() -> None:
+    module: Any = import_module("tpool_asyncio._green.iteration")
+    give_way = module._give_way
     turns: list[int] = []
-    others = eventlet.spawn(lambda: [(turns.append(number), eventlet.sleep(0)) for number in range(1000)])
-    sleep = eventlet.patcher.original("time").sleep
-    for _ in tpool.iterate(range(20), batch=1):
-        sleep(0.001)  # so that the next item is there before it is asked for
-    assert len(turns) > 10
-    others.kill()
+    given: list[bool] = []
+
+    def watched() -> None:
+        before = len(turns)
+        give_way()
+        given.append(len(turns) > before)
+
+    def other() -> None:
+        while True:
+            turns.append(1)
+            eventlet.sleep(0)
+
+    greenthread = eventlet.spawn(other)
+    module._give_way = watched
+    try:
+        for _ in range(100):
+            assert sum(1 for _ in tpool.iterate(range(100_000))) == 100_000
+            if any(given):
+                return
+        raise AssertionError("nobody else has had a turn")
+    finally:
+        module._give_way = give_way
+        greenthread.kill()
 
 
 @check
