@@ -524,6 +524,9 @@ def a_fork_after_use() -> None:
 
     def forks() -> None:
         both()
+        readable, writable = os.pipe()
+        reader = eventlet.spawn(eventlet.hubs.trampoline, readable, read=True)
+        eventlet.sleep(0.01)
         wakes_up = os.fstat(loop._csock.fileno()).st_ino  # what other threads wake the loop by
         sys.unraisablehook = lambda _: None  # on Python 3.13, Eventlet's copies of `threading` stumble over any fork
         child = os.fork()
@@ -537,6 +540,8 @@ def a_fork_after_use() -> None:
                     for _ in range(20):
                         both()
                         assert green.await_(asyncio.sleep(0, "child")) == "child"
+                    os.write(writable, b".")
+                    reader.wait()  # which the loop of the child watches for as that of the parent does
                     code = 0
             except BaseException:
                 traceback.print_exc()
@@ -548,8 +553,11 @@ def a_fork_after_use() -> None:
                 both()
                 status = os.waitpid(child, os.WNOHANG)
                 eventlet.sleep(0.001)
+            reader.wait()
         assert os.waitstatus_to_exitcode(status[1]) == 0
         both()
+        os.close(readable)
+        os.close(writable)
 
     eventlet.spawn(forks).wait()
 
