@@ -16,7 +16,7 @@ Who can wait, by the greenlet
       an error if that hub has been started or has something to do, since greenthreads would stand still.
     - A thread in which nobody has used Eventlet is none of Eventlet's business, although it may have been imported. But
       whoever has chosen the asyncio hub, by EVENTLET_HUB for the main thread or by ``use_hub`` for this one, wants it.
-    - A thread of a pool may block, so code in its main greenlet does, whatever the hub.
+    - A thread of a pool may block, so code in its main greenlet does, if its hub has no loop.
 
 How an exception ends the wait
     `eventlet.Timeout` and ``kill`` throw an exception in where the greenthread waits. (1) What it waits for is
