@@ -24,6 +24,7 @@ from importlib import import_module
 from typing import Any
 
 warnings.filterwarnings("ignore", r"\s*Eventlet is deprecated")
+warnings.filterwarnings("ignore", "unclosed", ResourceWarning)  # the hub's loop at exit, up to Eventlet 0.40
 
 import eventlet  # type: ignore[import-untyped]  # noqa: E402 - after the filter
 import eventlet.debug  # type: ignore[import-untyped]  # noqa: E402

@@ -71,6 +71,7 @@ ANOTHER_HUB = """
     import warnings
 
     warnings.filterwarnings("ignore", r"\\s*Eventlet is deprecated")
+    warnings.filterwarnings("ignore", "unclosed", ResourceWarning)  # the hub's loop at exit, up to Eventlet 0.40
     import eventlet, eventlet.debug, eventlet.hubs
     from tpool_asyncio import green, tpool as async_tpool
     from tpool_asyncio.green import tpool
