@@ -18,6 +18,7 @@ MODULES = [
     "tpool_asyncio.green",
     "tpool_asyncio.green.tpool",
     "tpool_asyncio.green.corolocal",
+    "tpool_asyncio.interop.eventlet",
     "tpool_asyncio.interop.starlette",
 ]
 

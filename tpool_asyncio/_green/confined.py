@@ -23,11 +23,11 @@ Why not the primitives of asyncio
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from threading import current_thread, get_ident
 from typing import Generic, TypeAlias, TypeVar
 
 from tpool_asyncio._green.current import get_hub
 from tpool_asyncio._green.waiting import wait
+from tpool_asyncio._pool.native import current_thread, get_ident
 
 __all__ = ["Confined", "Line", "Turn", "whole_number"]
 

@@ -13,10 +13,11 @@ What keeps what alive
 """
 
 import asyncio
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, NoReturn, Self
+
+from tpool_asyncio._pool import native
 
 __all__ = ["local"]
 
@@ -27,7 +28,7 @@ class _Token:
     """Stands for a thread."""
 
 
-class _OfThread(threading.local):
+class _OfThread(native.local):
     def __init__(self) -> None:
         self.token = _Token()
 

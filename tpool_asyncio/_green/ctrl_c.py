@@ -17,10 +17,11 @@ from _signal import (  # type: ignore[import-not-found]  # the wrappers in `sign
 from typing import Any
 
 from tpool_asyncio._green.interrupts import Interrupt, ScriptWait
+from tpool_asyncio._pool.native import get_ident
 
-__all__ = ["CtrlC"]
+__all__ = ["MAIN_THREAD", "CtrlC"]
 
-_MAIN_THREAD = threading.main_thread().ident
+MAIN_THREAD = threading.main_thread().ident
 
 
 class CtrlC:
@@ -35,7 +36,7 @@ class CtrlC:
 
     def take(self) -> bool:
         """Have Ctrl-C noted from now on; return False if it is not ours, or noted already."""
-        if threading.get_ident() != _MAIN_THREAD or getsignal(SIGINT) is not default_int_handler:
+        if get_ident() != MAIN_THREAD or getsignal(SIGINT) is not default_int_handler:
             return False
         self._struck = False
         try:

@@ -13,7 +13,6 @@ import asyncio
 import atexit
 import os
 import sys
-import threading
 import warnings
 import weakref
 from asyncio import CancelledError
@@ -25,6 +24,7 @@ from greenlet import getcurrent, greenlet
 from tpool_asyncio._green.driven import Driven
 from tpool_asyncio._green.hub import Hub, LoopFactory
 from tpool_asyncio._green.interrupts import Interrupt
+from tpool_asyncio._pool.native import get_ident, local
 from tpool_asyncio._pool.refusal import levels_to_user
 
 __all__ = ["get_hub", "use_hub"]
@@ -35,7 +35,7 @@ class _ThreadHubs:
 
     def __init__(self) -> None:
         self.process = os.getpid()
-        self.thread = threading.get_ident()
+        self.thread = get_ident()
         self.factory: LoopFactory = asyncio.new_event_loop
         self.own: Hub | None = None
         self.others: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
@@ -97,13 +97,13 @@ class _ThreadHubs:
         self.own = None
 
     def __del__(self) -> None:
-        if self.process == os.getpid() and self.thread == threading.get_ident():
+        if self.process == os.getpid() and self.thread == get_ident():
             self.end()
         else:  # left by a thread that this fork has not got, or by a daemon thread at the exit of the interpreter
             self._abandon()
 
 
-class _Local(threading.local):
+class _Local(local):
     hub: Hub | None = None
     """The hub that was asked for last in this thread."""
 

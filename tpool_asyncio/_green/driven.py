@@ -37,7 +37,6 @@ What the greenlet leaves
 
 import asyncio
 import math
-import threading
 import types
 from asyncio import CancelledError
 from collections.abc import Callable, Generator
@@ -48,6 +47,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from tpool_asyncio._green.interrupts import Interrupt
 from tpool_asyncio._pool.job import call_name
+from tpool_asyncio._pool.native import get_ident
 from tpool_asyncio._pool.refusal import close_unused
 
 if TYPE_CHECKING:
@@ -362,7 +362,7 @@ def finish_at_once(driven: Driven, refusal: BaseException) -> bool:
     Wherever it goes on waiting it gets the refusal. Returns False if that does not end it either, or if it cannot be
     ended here, in another thread than its own.
     """
-    if driven._hub._owner != threading.get_ident():
+    if driven._hub._owner != get_ident():
         return False
     error: BaseException = GreenletExit()
     for _ in range(_PATIENCE):

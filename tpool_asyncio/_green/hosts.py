@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from importlib import import_module
 from typing import Any, Protocol
 
-__all__ = ["Host", "current_host", "is_watched"]
+__all__ = ["Host", "current_host", "is_watched", "wait_of"]
 
 _logger = logging.getLogger("tpool_asyncio")
 
@@ -30,6 +30,9 @@ class Host(Protocol):
     def await_(self, steps: Coroutine[Any, Any, Any], /) -> Any:
         """Wait for a coroutine, which is awaited in that loop; return or raise its outcome."""
 
+    # A host can have a method ``wait`` besides, which takes a future of that loop as it is. Then calls in the pool need
+    # no coroutine, and whoever is interrupted does not have to wait for the end of one. See `wait_of`.
+
 
 _EDGES = {
     "sqlalchemy": "tpool_asyncio.interop._sqlalchemy",
@@ -39,6 +42,12 @@ _EDGES = {
     "greenletio": "tpool_asyncio.interop._greenletio",
 }
 """By the library, in the order of asking: the module whose ``host()`` returns the host of the current code, or None."""
+
+
+def wait_of(host: Host) -> "Callable[[asyncio.Future[Any]], Any] | None":
+    """Return the method of a host that waits for a future, None if it has none."""
+    return getattr(host, "wait", None)
+
 
 _asked: dict[str, Callable[[], Host | None]] = {}
 

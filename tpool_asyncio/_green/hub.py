@@ -18,10 +18,8 @@ How green threads end
 """
 
 import asyncio
-import threading
 import warnings
 import weakref
-from _thread import allocate_lock
 from collections.abc import Awaitable, Callable, Hashable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -32,6 +30,7 @@ from tpool_asyncio._green.ctrl_c import CtrlC
 from tpool_asyncio._green.driven import Driven, finish_at_once
 from tpool_asyncio._green.interrupts import Awaited, ScriptWait
 from tpool_asyncio._green.visit import visit
+from tpool_asyncio._pool.native import allocate_lock, current_thread, get_ident
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -65,11 +64,11 @@ class Hub:
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None, factory: LoopFactory) -> None:
         self._making = allocate_lock()  # held while the loop is made, which any thread may have to do
-        self.thread = threading.current_thread()
+        self.thread = current_thread()
         self.grace: float | None = GRACE
         self._script = ScriptWait()
         self._ctrl_c = CtrlC(self._script)
-        self._owner = threading.get_ident()
+        self._owner = get_ident()
         self._runner = asyncio.Runner(loop_factory=factory) if loop is None else None
         self._runner_closed = False
         self._loop: Callable[[], asyncio.AbstractEventLoop | None] = _no_loop if loop is None else weakref.ref(loop)
@@ -125,7 +124,7 @@ class Hub:
 
     def _check_thread(self, what: str) -> None:
         """Refuse to be used from another thread; ``what`` is the beginning of the message."""
-        if threading.get_ident() != self._owner:
+        if get_ident() != self._owner:
             raise RuntimeError(
                 f"{what} belongs to the thread {self.thread.name!r} and can only be used there; from other threads,"
                 " hand a function to its loop: hub.loop.call_soon_threadsafe(function), or"

@@ -92,8 +92,9 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 def _give_way() -> None:
-    if asyncio._get_running_loop() is not None:  # a script has the loop run when it waits
+    if current_driven() is not None or asyncio._get_running_loop() is not None:
         give_way()
+    # A script has the loop run when it waits. Where a loop runs in a script's thread, this is a greenlet of a host.
 
 
 def _wait(future: "asyncio.Future[Any]") -> Any:

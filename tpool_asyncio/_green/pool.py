@@ -10,7 +10,7 @@ from greenlet import getcurrent
 
 from tpool_asyncio._green.driven import Driven
 from tpool_asyncio._green.green_call import call_and_park
-from tpool_asyncio._green.hosts import current_host
+from tpool_asyncio._green.hosts import Host, current_host, wait_of
 from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._green.iteration import Iteration
 from tpool_asyncio._green.script_call import call_in_script
@@ -336,18 +336,36 @@ def _execute(
             return outcome_of(job)  # type: ignore[no-any-return]
     try:
         host = current_host()
-        if host is not None:
-            # In a copy of the context of this code, which need not be that of the task.
-            return host.await_(_call(copy_context(), way, fn, args, kwargs))  # type: ignore[no-any-return]
-        hub = script_hub(_REMEDY)
+        hub = None if host is not None else script_hub(_REMEDY)
     except RuntimeError:
         close_unused(fn)
         raise
+    if host is not None:
+        return _execute_in_host(host, way, fn, args, kwargs)
+    assert hub is not None
     if worker is not None:
         # A worker of another pool. While it waits it does not count, lest two pools wait for each other.
         with worker.crew.parking(worker), asking(worker):
             return _execute_in_script(hub, pool, way, fn, args, kwargs)
     return _execute_in_script(hub, pool, way, fn, args, kwargs)
+
+
+def _execute_in_host(
+    host: Host,
+    way: AsyncPool | AsyncOptions,
+    fn: Callable[..., T],
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+) -> T:
+    wait_in_host = wait_of(host)
+    if wait_in_host is None:
+        # In a copy of the context of this code, which need not be that of the task.
+        return host.await_(_call(copy_context(), way, fn, args, kwargs))  # type: ignore[no-any-return]
+    loop = host.get_loop()
+    if asyncio._get_running_loop() is loop:
+        return wait_in_host(way.execute(fn, *args, **kwargs))  # type: ignore[no-any-return]
+    options = way if isinstance(way, AsyncOptions) else way.options()
+    return wait_in_host(options._execute_on(loop, fn, args, kwargs))  # type: ignore[no-any-return]
 
 
 async def _call(

@@ -21,7 +21,6 @@ itself looks now and then whether (g) has happened.
 
 import asyncio
 import logging
-from _thread import LockType, allocate_lock
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
@@ -32,6 +31,7 @@ from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.loop_job import TOLD_TO_STOP, LoopJob, outcome_of
 from tpool_asyncio._pool.job import new_claim
 from tpool_asyncio._pool.lane import Lane
+from tpool_asyncio._pool.native import LockType, allocate_lock
 from tpool_asyncio._pool.refusal import not_callable_error
 from tpool_asyncio._pool.thread_pool import ThreadPool
 

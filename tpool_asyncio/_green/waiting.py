@@ -23,12 +23,12 @@ from greenlet import getcurrent, greenlet
 
 from tpool_asyncio._green.current import get_hub
 from tpool_asyncio._green.driven import Driven
-from tpool_asyncio._green.hosts import Host, current_host
+from tpool_asyncio._green.hosts import Host, current_host, wait_of
 from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._green.interrupts import Interruptible
 from tpool_asyncio._pool.refusal import close_unused
 
-__all__ = ["await_", "can_wait", "current_driven", "give_way", "interruptible", "script_hub", "wait"]
+__all__ = ["await_", "can_wait", "carry_back", "current_driven", "give_way", "interruptible", "script_hub", "wait"]
 
 T = TypeVar("T")
 
@@ -56,7 +56,12 @@ def _wait_elsewhere(future: "asyncio.Future[T]") -> T:
     driven = current_driven()
     if driven is None:
         host = current_host()
-        return script_hub()._run(future) if host is None else host.await_(_coroutine_of(future))
+        if host is None:
+            return script_hub()._run(future)
+        wait_in_host = wait_of(host)
+        if wait_in_host is None:
+            return host.await_(_coroutine_of(future))  # type: ignore[no-any-return]
+        return wait_in_host(future)  # type: ignore[no-any-return]
     if driven._interrupts:
         future.cancel()
     return await_(_coroutine_of(future))
@@ -212,10 +217,10 @@ def _await_in_script(steps: Coroutine[Any, Any, T]) -> T:
         raise
     finally:
         del task
-        _carry_back(context)
+        carry_back(context)
 
 
-def _carry_back(context: Context) -> None:
+def carry_back(context: Context) -> None:
     """Set the context variables that have been set in a copy of this context."""
     variable: ContextVar[Any]
     for variable, value in context.items():

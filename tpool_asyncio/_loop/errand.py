@@ -20,7 +20,6 @@ Why the thread looks up now and then
 import asyncio
 import inspect
 import weakref
-from _thread import allocate_lock
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._pool.asking import Asker
 from tpool_asyncio._pool.job import call_name
+from tpool_asyncio._pool.native import allocate_lock
 from tpool_asyncio._pool.worker import current_worker
 
 if TYPE_CHECKING:

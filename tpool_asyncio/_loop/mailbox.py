@@ -18,12 +18,12 @@ A drain settles at most `TURN` outcomes in one turn of the loop, so that a flood
 """
 
 import weakref
-from _thread import allocate_lock
 from asyncio import AbstractEventLoop
 from collections import deque
 from typing import TYPE_CHECKING
 
 from tpool_asyncio._loop.gate import post
+from tpool_asyncio._pool.native import allocate_lock
 from tpool_asyncio._pool.thread_pool import ThreadPool
 
 if TYPE_CHECKING:

@@ -47,7 +47,6 @@ import contextlib
 import logging
 import os
 import time
-from _thread import RLock, get_ident
 from collections import deque
 from contextvars import Context
 from functools import partial
@@ -57,6 +56,7 @@ from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.loop_job import presentable
 from tpool_asyncio._loop.source import Source
 from tpool_asyncio._pool.chore import Chore
+from tpool_asyncio._pool.native import RLock, get_ident
 
 if TYPE_CHECKING:
     from collections.abc import Callable

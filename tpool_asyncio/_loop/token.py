@@ -17,7 +17,6 @@ import asyncio
 import functools
 import inspect
 import os
-import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -27,6 +26,7 @@ from tpool_asyncio._loop.errand import AsyncErrand, Errand, LoopClosedError, sen
 from tpool_asyncio._loop.loop_job import LoopJob
 from tpool_asyncio._pool.inline import InlineJob
 from tpool_asyncio._pool.job import call_name
+from tpool_asyncio._pool.native import get_ident, local
 from tpool_asyncio._pool.refusal import close_unused
 from tpool_asyncio._pool.worker import current_worker
 
@@ -61,7 +61,7 @@ class Token:
     def __init__(self, loop: asyncio.AbstractEventLoop, call: LoopJob | None = None) -> None:
         self._loop = weakref.ref(loop)
         self._call = None if call is None else weakref.ref(call)
-        self._made_in = threading.get_ident()
+        self._made_in = get_ident()
         self._process = os.getpid()
 
     def run(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -187,7 +187,7 @@ class Token:
                 f"{call_name(fn)} could not run: the loop of this token is one of the process that this one was forked"
                 " from; get a token in the child"
             )
-        if self._call is None and running is None and self._made_in == threading.get_ident() and not loop.is_running():
+        if self._call is None and running is None and self._made_in == get_ident() and not loop.is_running():
             if loop.is_closed():
                 raise self._loop_closed(fn)
             raise RuntimeError(
@@ -211,7 +211,7 @@ class Token:
         return f"<Token of {'a call that has ended' if call is None else call.name}>"
 
 
-class _Here(threading.local):
+class _Here(local):
     tokens: tuple[Token, ...] = ()
     """Those that this thread has entered and not left, the innermost last."""
 

@@ -30,13 +30,13 @@ Why no wake-up is lost
     parking, a larger size) counts as adding work: first it makes the room, then it calls `Crew.stir`.
 """
 
-from _thread import allocate_lock
 from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tpool_asyncio._pool.job import Job
+from tpool_asyncio._pool.native import allocate_lock
 from tpool_asyncio._pool.worker import Worker
 
 if TYPE_CHECKING:

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from threading import get_ident
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from tpool_asyncio._pool.default import shared_pool
 from tpool_asyncio._pool.executor_future import ExecutorFuture, Ledger
 from tpool_asyncio._pool.job import new_claim
+from tpool_asyncio._pool.native import get_ident
 from tpool_asyncio._pool.refusal import not_callable_error
 from tpool_asyncio._pool.thread_pool import ThreadPool
 

@@ -27,18 +27,16 @@ The ledger
 """
 
 import threading
-from _thread import allocate_lock, get_ident
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tpool_asyncio._pool.inline import InlineJob
 from tpool_asyncio._pool.job import ENDED, Job
+from tpool_asyncio._pool.native import LockType, allocate_lock, get_ident
 from tpool_asyncio._pool.worker import current_worker
 
 if TYPE_CHECKING:
-    from _thread import LockType
-
     from tpool_asyncio._pool.thread_pool import ThreadPool
 
 __all__ = ["ExecutorFuture", "Ledger"]

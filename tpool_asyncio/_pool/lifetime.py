@@ -12,11 +12,12 @@ At exit
 
 import atexit
 import os
-import threading
 import time
 import warnings
 import weakref
 from typing import TYPE_CHECKING
+
+from tpool_asyncio._pool.native import allocate_lock
 
 if TYPE_CHECKING:
     from tpool_asyncio._pool.thread_pool import ThreadPool
@@ -47,18 +48,19 @@ def _at_exit() -> None:
     )
     farewells = []
     for pool in _living():
-        ended = threading.Event()
-        farewells.append((pool, pool.close(error, ended.set), ended))
+        bell = allocate_lock()
+        bell.acquire()
+        farewells.append((pool, pool.close(error, bell.release), bell))
     begun = time.monotonic()
     impatient = False
     left_over = []
-    for pool, farewell, ended in farewells:
+    for pool, farewell, bell in farewells:
         grace = 0.0 if impatient else pool.exit_grace
         try:
-            in_time = ended.wait(None if grace is None else max(0.0, begun + grace - time.monotonic()))
+            in_time = bell.acquire(True, -1 if grace is None else max(0.0, begun + grace - time.monotonic()))
         except KeyboardInterrupt:  # somebody does not want to wait
             impatient = True
-            in_time = ended.is_set()
+            in_time = not bell.locked()
         if not in_time:
             left_over += pool.detach(farewell)
     if left_over:

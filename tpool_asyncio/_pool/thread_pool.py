@@ -12,9 +12,8 @@ Who may touch what
 """
 
 import itertools
-import threading
 import warnings
-from _thread import RLock
+from _thread import TIMEOUT_MAX
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any
@@ -24,6 +23,7 @@ from tpool_asyncio._pool.chore import Chore
 from tpool_asyncio._pool.crew import Crew
 from tpool_asyncio._pool.job import Job
 from tpool_asyncio._pool.lane import Lanes
+from tpool_asyncio._pool.native import RLock, current_thread, local
 from tpool_asyncio._pool.refusal import levels_to_user
 from tpool_asyncio._pool.size import check_seconds, check_size
 from tpool_asyncio._pool.statistics import Statistics, Tally
@@ -36,7 +36,7 @@ _SWEEP_FROM = 1_000
 """How many dropped jobs may stand in the queues, at the least, before they are swept out."""
 
 
-class _PerThread(threading.local):
+class _PerThread(local):
     """What the floor above keeps for each thread that uses a pool."""
 
     mailbox: Any = None
@@ -84,8 +84,8 @@ class ThreadPool:
         self.name = name
         idle_timeout = check_seconds("idle_timeout", idle_timeout)
         exit_grace = check_seconds("exit_grace", exit_grace)
-        self.idle_timeout = -1 if idle_timeout is None else min(idle_timeout, threading.TIMEOUT_MAX)  # -1 for ever
-        self.exit_grace = None if exit_grace is None else min(exit_grace, threading.TIMEOUT_MAX)
+        self.idle_timeout = -1 if idle_timeout is None else min(idle_timeout, TIMEOUT_MAX)  # -1 for ever
+        self.exit_grace = None if exit_grace is None else min(exit_grace, TIMEOUT_MAX)
         self.local = _PerThread()
         self.refusal: Exception | None = None
         self._start_afresh()
@@ -168,7 +168,7 @@ class ThreadPool:
                 stacklevel=levels_to_user(),
             )
         crew = self._crews[-1]
-        stand_in = Worker(crew, threading.current_thread().name, scouting=False)
+        stand_in = Worker(crew, current_thread().name, scouting=False)
         stand_in.run_job(job)
         with self.lock:
             self.tally.add(stand_in)

@@ -2,15 +2,15 @@
 
 import logging
 import sys
-import threading
-from _thread import allocate_lock
 from contextvars import Context
 from typing import TYPE_CHECKING
 
 from tpool_asyncio._pool.job import Job
+from tpool_asyncio._pool.native import allocate_lock, local, new_thread
 from tpool_asyncio._pool.neighbours import greet
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from tpool_asyncio._pool.crew import Crew
@@ -20,7 +20,7 @@ __all__ = ["Worker", "current_worker"]
 _logger = logging.getLogger("tpool_asyncio")
 
 
-class _Here(threading.local):
+class _Here(local):
     worker: "Worker | None" = None
 
 
@@ -33,7 +33,7 @@ def current_worker() -> "Worker | None":
     return _here.worker
 
 
-class Worker(threading.Thread):
+class Worker:
     """A daemon thread that runs jobs of one crew.
 
     Only the worker itself writes `job`, `completed` and `failed`; others read them for a snapshot. `parked` and
@@ -41,7 +41,7 @@ class Worker(threading.Thread):
     """
 
     def __init__(self, crew: "Crew", name: str, *, scouting: bool) -> None:
-        super().__init__(name=name, daemon=True)
+        self.name = name
         self.crew = crew
         self.scouting = scouting  # whether the thread starts with the scout's token
         self.next_job: Job | None = None  # on its way from the queue to `run_job`, held nowhere else
@@ -54,6 +54,26 @@ class Worker(threading.Thread):
         self.wake: Callable[[], object] | None = None  # wakes the caller of the last job, if that is still to be done
         self.bell = allocate_lock()  # released once by whoever takes this worker out of `Crew.idle`
         self.bell.acquire()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread; raises what `threading.Thread.start` raises."""
+        self._thread = new_thread(self.run, self.name)
+        self._thread.start()
+
+    @property
+    def ident(self) -> int | None:
+        """The identity of the thread, None if it has not been started."""
+        return None if self._thread is None else self._thread.ident
+
+    def is_alive(self) -> bool:
+        """Return whether the thread has been started and has not quite ended."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the end of the thread, which has been started. This blocks the thread in which it is called."""
+        assert self._thread is not None
+        self._thread.join(timeout)
 
     def run(self) -> None:
         """Serve the crew until it has no more use for this worker. The body of the thread."""

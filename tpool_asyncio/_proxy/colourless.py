@@ -1,7 +1,6 @@
 """The proxy of both spellings, but for how a call is made: how it is constructed, and how its object may be."""
 
 import inspect
-from _thread import allocate_lock
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 
 from tpool_asyncio._pool.chore import Chore
 from tpool_asyncio._pool.job import Wrapper
+from tpool_asyncio._pool.native import allocate_lock
 from tpool_asyncio._pool.refusal import close_unused, not_callable_error
 from tpool_asyncio._pool.size import check_batch
 from tpool_asyncio._proxy.data_model import DataModel

@@ -1,10 +1,10 @@
 """What runs in the pool for a statement that names no method."""
 
-from _thread import allocate_lock
 from collections.abc import Callable
 from typing import Any
 
 from tpool_asyncio._pool.job import Wrapper
+from tpool_asyncio._pool.native import allocate_lock
 
 __all__ = ["END", "Entering", "Once"]
 
