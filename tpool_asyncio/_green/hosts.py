@@ -38,7 +38,7 @@ _EDGES = {
     "sqlalchemy": "tpool_asyncio.interop._sqlalchemy",
     "awaitlet": "tpool_asyncio.interop._sqlalchemy",  # which has the same kind of greenlets
     "greenback": "tpool_asyncio.interop._greenback",
-    "eventlet": "tpool_asyncio.interop.eventlet",
+    "eventlet": "tpool_asyncio.interop._eventlet_host",
     "greenletio": "tpool_asyncio.interop._greenletio",
 }
 """By the library, in the order of asking: the module whose ``host()`` returns the host of the current code, or None."""
