@@ -102,10 +102,11 @@ def _running_call(what: str) -> tuple[Worker, LoopJob]:
     call = None if worker is None else worker.job
     while isinstance(call, InlineJob):
         call = call.outer
-    if worker is None or not isinstance(call, LoopJob):
+    if worker is None or not isinstance(call, LoopJob) or worker.orphaned:
         raise RuntimeError(
             f"from_thread.{what} works in a thread of a pool, inside a call made with tpool.execute;"
-            " in the thread of the loop, await or call the function itself"
+            " in the thread of the loop, await or call the function itself. A call on an engine (Pool.over), or in"
+            " another process, cannot call back: have it return what the caller is to do"
         )
     return worker, call
 

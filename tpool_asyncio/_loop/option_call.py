@@ -37,7 +37,17 @@ class Limiter(Protocol):
 class OptionCall(Call[T]):
     """A call with options. Only `tpool_asyncio._loop.options` makes it."""
 
-    __slots__ = ("_admission", "_borrower", "_cancel_message", "_ending", "_label", "_limiter", "_timers", "_waits")
+    __slots__ = (
+        "_admission",
+        "_borrower",
+        "_cancel_message",
+        "_ending",
+        "_label",
+        "_limiter",
+        "_minds_start",
+        "_timers",
+        "_waits",
+    )
 
     _ending: TimeoutError | asyncio.CancelledError | None
     _limiter: Limiter
@@ -54,6 +64,7 @@ class OptionCall(Call[T]):
     ) -> None:
         """Start the clocks. Then the call is to be queued, or to be admitted first."""
         self._waits = waits
+        self._minds_start = queue_timeout is not None
         self._label = name
         self._ending = None
         self._admission: asyncio.Task[None] | None = None
@@ -84,6 +95,14 @@ class OptionCall(Call[T]):
     @property
     def unwanted(self) -> bool:
         return self._ending is not None or self.done()
+
+    @property
+    def waits(self) -> bool:
+        return self._waits
+
+    @property
+    def minds_start(self) -> bool:
+        return self._minds_start
 
     async def _wait_for_token(self, limiter: Limiter, submit: "Callable[[Job], None]") -> None:
         # The token belongs to this task: up to anyio 4.15, an acquisition that is cancelled in its last moment gives
