@@ -197,7 +197,7 @@ class Engine:
         try:
             if outlet.silent and job.minds_start:
                 raise not_on_an_engine(
-                    "queue_timeout cannot be kept", f"a {outlet.kind()} does not tell when it has started a call"
+                    "queue_timeout cannot be kept", f"a {outlet.kind} does not tell when it has started a call"
                 )
             future = outlet.take(job)
         except BaseException as error:
@@ -339,7 +339,7 @@ class Engine:
             parting.done = _nothing
         self._threads.detach(self._threads.dismiss(_nothing))  # one of them may wait for an executor that never ends
         return [
-            RunningCall(job.name, f"of a {ticket.outlet.kind()}", "")
+            RunningCall(job.name, f"of a {ticket.outlet.kind}", "")
             for ticket in tickets
             if (job := ticket.job) is not None and ticket.runs()
         ]

@@ -28,7 +28,7 @@ _PICKLING = (
 )
 
 _NEXT = {
-    True: "; the next call gets a new executor",
+    True: "; the next call asks the factory for a new one",
     False: "; give Pool.over a factory, such as the class of the executor, and the next call gets a new one",
 }
 
@@ -56,7 +56,7 @@ def not_taken_error(error: BaseException, outlet: "Outlet", call: str) -> BaseEx
     """Return what the caller gets of an error of ``executor.submit``."""
     engine = outlet.engine
     if isinstance(error, BrokenExecutor):
-        return _broken(error, f"{call} has not been run: the executor of pool {engine.name!r} is broken", engine.owns)
+        return _broken(error, f"{call} has not been run: the executor of pool {engine.name!r} is broken ({error})", engine.owns)
     if isinstance(error, RuntimeError) and "interpreter shutdown" in str(error):
         refusal = RuntimeError(EXITING)
     elif outlet.is_over(error):
@@ -78,6 +78,8 @@ def outcome_error(error: BaseException, outlet: "Outlet", call: str) -> BaseExce
         return error  # raised by the function itself, or by a cluster that goes on
     engine = outlet.engine
     engine.do_without(outlet)
+    if outlet.silent:
+        return error  # of a cluster, which says what has happened
     lines = str(error.__cause__ or "").strip(" \n'\"").splitlines()
     about = f" It says: {lines[-1]}." if lines else ""
     return _broken(

@@ -23,10 +23,11 @@ _MARKS = ("_broken", "_shutdown", "_shutdown_thread")
 class Outlet:
     """What an engine has of one executor. The lock of the engine guards ``tickets``."""
 
-    __slots__ = ("_processes", "closing", "engine", "executor", "silent", "tickets")
+    __slots__ = ("_processes", "closing", "engine", "executor", "kind", "silent", "tickets")
 
     def __init__(self, engine: "Engine", executor: Executor) -> None:
         self.engine = engine
+        self.kind = type(executor).__name__
         self.executor: Any = adapted(executor)
         self.silent = getattr(self.executor, "tells_no_start", False)  # whether nobody knows when a call is started
         self.tickets: dict[Ticket, None] = {}
@@ -50,9 +51,6 @@ class Outlet:
         """Return how many calls it can run at once, if it says so."""
         size = getattr(self.executor, "_max_workers", None)
         return size if isinstance(size, int) else None
-
-    def kind(self) -> str:
-        return type(self.executor).__name__
 
     def close(self, *, wait: bool = True) -> None:
         """Shut the executor down, and wait until it is, in a thread of its own; or do not wait, at exit."""

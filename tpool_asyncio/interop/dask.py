@@ -11,12 +11,14 @@ What is different of the `concurrent.futures.Executor` that a client of ``distri
 - A cluster without workers keeps calls for as long as it takes. Here a call fails when there has been no worker for the
   time of Dask's setting ``distributed.scheduler.no-workers-timeout``, or `_NO_WORKERS` seconds where that is not set.
 
-All but `submit` and the callbacks of futures runs in the loop of the client, which has a thread of its own.
+All but `submit` and the callbacks of futures runs in the loop of the client, which has a thread of its own. Whoever
+takes a future out of ``_calls`` gives it its outcome.
 """
 
 import asyncio
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -25,8 +27,8 @@ __all__ = ["adapted"]
 _NO_WORKERS = 300.0
 """Seconds for which calls wait for a worker. Machines in a cloud take minutes to start."""
 
-_LOOK_AGAIN = 1.0
-"""Seconds between two looks at how many workers there are, while there are calls."""
+_LOOK_AGAIN = 5.0
+"""Seconds between two looks at how many workers there are, while there are calls; fewer where patience is short."""
 
 _FETCHES = 5
 """How often a result is fetched that shared its trip with one that failed."""
@@ -42,7 +44,7 @@ class Cluster(Executor):
     def __init__(self, executor: Any) -> None:
         self._executor = executor
         self._client: Any = executor._client
-        self._calls: dict[Future[Any], Any] = {}  # the futures of Dask by ours; in the loop
+        self._calls: dict[Future[Any], Any] = {}  # the futures of Dask by ours, for which an outcome is owed
         self._watch: asyncio.Task[None] | None = None
         self._fetching = asyncio.Lock()
 
@@ -63,7 +65,10 @@ class Cluster(Executor):
         remote = self._client.submit(fn, *args, **{"pure": False, **self._executor._kwargs}, **kwargs)
         self._executor._futures.add(remote)
         future: Future[Any] = Future()
+        self._calls[future] = remote
         self._client.loop.add_callback(self._run, future, remote)
+        if self._broken:  # by now; else the loop comes to this call before it comes to the end of the client
+            self._fail(future, "the Dask client was closed")
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -71,9 +76,7 @@ class Cluster(Executor):
 
     async def _run(self, future: "Future[Any]", remote: Any) -> None:
         """Bring one outcome. In the loop, as all that follows."""
-        loop = self._client.loop
-        self._calls[future] = remote
-        future.add_done_callback(lambda _: future.cancelled() and loop.add_callback(self._cancel, remote))
+        future.add_done_callback(partial(self._ended, remote))
         if self._watch is None:
             self._watch = asyncio.ensure_future(self._watch_workers())
         try:
@@ -105,6 +108,10 @@ class Cluster(Executor):
             return None, _lost(f"the worker processes that ran the call died ({error})", error)
         return None, error
 
+    def _ended(self, remote: Any, future: "Future[Any]") -> None:
+        if future.cancelled():
+            self._client.loop.add_callback(self._cancel, remote)
+
     async def _cancel(self, remote: Any) -> None:
         with suppress(Exception):  # of a cluster that has gone away
             await self._client.cancel([remote], asynchronous=True)
@@ -114,9 +121,10 @@ class Cluster(Executor):
         try:
             without = 0.0
             while self._calls:
-                await asyncio.sleep(_LOOK_AGAIN)
-                without = 0.0 if await self._has_workers() else without + _LOOK_AGAIN
                 patience = _patience()
+                pause = max(0.05, min(_LOOK_AGAIN, patience / 4))
+                await asyncio.sleep(pause)
+                without = 0.0 if await self._has_workers() else without + pause
                 if without >= patience:
                     self._fail_all(f"the Dask cluster has had no worker for {patience:g} s")
         finally:
@@ -124,17 +132,18 @@ class Cluster(Executor):
 
     async def _has_workers(self) -> bool:
         try:
-            identity = await self._client.scheduler.identity(n_workers=1)
+            return bool((await self._client.scheduler.identity())["workers"])
         except Exception:  # the scheduler does not answer, which the client finds out by itself
             return True
-        return bool(identity.get("n_workers", len(identity["workers"])))
 
     def _fail_all(self, why: str) -> None:
-        while self._calls:
-            future, remote = self._calls.popitem()
-            if future.set_running_or_notify_cancel():
-                future.set_exception(_lost(why, None))
+        for future, remote in self._calls.copy().items():
+            self._fail(future, why)
             self._client.loop.add_callback(self._cancel, remote)
+
+    def _fail(self, future: "Future[Any]", why: str) -> None:
+        if self._calls.pop(future, None) is not None and future.set_running_or_notify_cancel():
+            future.set_exception(_lost(why, None))
 
 
 def _lost(what: str, cause: BaseException | None) -> BrokenExecutor:
