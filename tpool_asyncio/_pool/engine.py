@@ -92,6 +92,7 @@ class Engine:
         self._waiting: deque[Job | Parting] = deque()
         self._feeding = allocate_lock()
         self._has_fed = False
+        self._in_hand: Job | None = None  # what the feeder is about to hand over
         self._outlet: Outlet | None = None  # the one that takes the calls
         self._outlets: dict[Outlet, None] = {}  # all that have not been closed
         self._partings: list[Parting] = []
@@ -131,7 +132,9 @@ class Engine:
             if isinstance(item, Parting):
                 self._part(item)
             else:
+                self._in_hand = item
                 self._hand_over(item)
+                self._in_hand = None
             del item
 
     def _end_feeding(self) -> None:
@@ -301,7 +304,7 @@ class Engine:
 
         ``done`` is called once that is done, from any thread. The next job makes a new executor.
         """
-        parting = Parting(done, self._waiting)
+        parting = Parting(self, done)
         self._add(parting)
         return parting
 
@@ -402,23 +405,35 @@ class Engine:
             f"its size is that of its executor{its_own}; give Pool.over an executor with another max_workers",
         )
 
+    def count_waiting(self, before: Parting | None = None) -> tuple[int, int]:
+        """Return how many calls wait to be handed over, and how many (0 or 1) are being handed over just now."""
+        job = self._in_hand
+        items = list(self._waiting)
+        if before in items:
+            items = items[: items.index(before)]
+        waiting = sum(not isinstance(item, Parting) and bool(item.claim) for item in items)
+        if job is None or job.fn is None or isinstance(job.claim, Ticket):
+            return waiting, 0
+        return (waiting + 1, 0) if job.claim else (waiting, 1)
+
     def statistics(self) -> Statistics:
         """Return a snapshot."""
         with self.lock:
-            waiting = sum(not isinstance(item, Parting) and bool(item.claim) for item in list(self._waiting))
+            waiting, handed = self.count_waiting()
             tickets = [ticket for outlet in self._outlets for ticket in outlet.tickets]
             completed, failed, cancelled = self.tally.completed, self.tally.failed, self.tally.cancelled
         running = [job for ticket in tickets if ticket.runs() and (job := ticket.job) is not None]
         queued = waiting + len(tickets) - len(running)
+        busy = len(running) + handed
         return Statistics(
             size=self.size or 0,
             threads=0,
             idle=0,
-            busy=len(running),
+            busy=busy,
             parked=0,
             abandoned=sum(job.unwanted for job in running),
             queued=queued,
-            submitted=queued + len(running) + completed + failed + cancelled,
+            submitted=queued + busy + completed + failed + cancelled,
             completed=completed,
             failed=failed,
             cancelled=cancelled,

@@ -1,13 +1,10 @@
 """How far an engine has come in ending what it was given."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-from tpool_asyncio._pool.job import Job
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections import deque
-
+    from tpool_asyncio._pool.engine import Engine
     from tpool_asyncio._pool.outlet import Outlet
     from tpool_asyncio._pool.thread_pool import Farewell
     from tpool_asyncio._pool.ticket import Ticket
@@ -21,15 +18,15 @@ class Parting:
     To an engine it is what a `Farewell` is to a pool of threads. The lock of the engine guards it.
     """
 
-    __slots__ = ("_waiting", "done", "farewell", "outlets", "reached", "tickets")
+    __slots__ = ("_engine", "done", "farewell", "outlets", "reached", "tickets")
 
-    def __init__(self, done: Callable[[], object], waiting: "deque[Any]") -> None:
+    def __init__(self, engine: "Engine", done: Callable[[], object]) -> None:
+        self._engine = engine
         self.done = done
         self.reached = False  # whether the feeder has come to it
         self.tickets: set[Ticket] = set()  # calls that have not ended
         self.outlets: set[Outlet] = set()  # executors that have not been shut down
         self.farewell: Farewell | None = None  # of the threads of the engine
-        self._waiting = waiting
 
     def complete(self) -> bool:
         """Tell, under the lock, whether there is nothing left to wait for."""
@@ -41,7 +38,5 @@ class Parting:
 
     def queued(self) -> int:
         """Return how many calls have not been started."""
-        waiting = list(self._waiting)
-        before = waiting[: waiting.index(self)] if self in waiting else []
-        jobs = sum(isinstance(item, Job) and bool(item.claim) for item in before)
-        return jobs + sum(not ticket.runs() for ticket in self.tickets.copy())
+        waiting = 0 if self.reached else sum(self._engine.count_waiting(self))
+        return waiting + sum(not ticket.runs() for ticket in self.tickets.copy())
