@@ -28,6 +28,7 @@ The executor
     its end are kept in an `Outlet`.
 """
 
+import sys
 import threading
 from _thread import RLock, allocate_lock
 from collections import deque
@@ -84,6 +85,9 @@ class Engine:
         self._threads = ThreadPool(_MOST_THREADS, name=name, idle_timeout=_IDLE)
         lifetime.unregister(self._threads)  # it has to outlive the calls of this one, which sees to it
         forget_worker_in_children()
+        for module in ("concurrent.futures.process", "concurrent.futures.thread"):
+            if self.owns and module in sys.modules:  # so that calls find an executor even if the exit begins at once
+                lifetime.come_before(module)
         self._start_afresh()
 
     def _start_afresh(self) -> None:
@@ -95,6 +99,7 @@ class Engine:
         self._in_hand: Job | None = None  # what the feeder is about to hand over
         self._outlet: Outlet | None = None  # the one that takes the calls
         self._outlets: dict[Outlet, None] = {}  # all that have not been closed
+        self._at_exit: list[Outlet] = []  # told to shut down, without waiting for it
         self._partings: list[Parting] = []
 
     # Taking calls
@@ -236,7 +241,7 @@ class Engine:
             )
         outlet = Outlet(self, executor)
         if self.owns and not outlet.silent:
-            lifetime.come_before(executor)
+            lifetime.come_before(type(executor).__module__)
         forget_worker_in_children()
         with self.lock:
             self._outlets[outlet] = None
@@ -292,9 +297,11 @@ class Engine:
         self._threads.submit(Chore(self._threads, outlet.close))
 
     def closed(self, outlet: Outlet) -> None:
-        """Note that an executor has been shut down."""
+        """Note that an executor has been shut down, or at exit that it will be."""
         with self.lock:
             self._outlets.pop(outlet, None)
+            if self.refusal is not None:
+                self._at_exit.append(outlet)
             for parting in self._partings:
                 parting.outlets.discard(outlet)
         self._bid_farewell()
@@ -359,12 +366,14 @@ class Engine:
     def ends_before_threads(self) -> bool:
         """Return whether there are executors for which the interpreter waits before any exit hook is called."""
         with self.lock:
-            return self.owns and any(not outlet.silent for outlet in self._outlets)
+            outlets = list(self._outlets)
+        yet_to_come = self._waiting or self._in_hand is not None
+        return self.owns and (bool(yet_to_come) or any(not outlet.silent for outlet in outlets))
 
     def kill(self) -> None:
         """End the worker processes of what is ours, at exit."""
         with self.lock:
-            outlets = list(self._outlets)
+            outlets = [*self._outlets, *self._at_exit]
         for outlet in outlets:
             outlet.kill()
 

@@ -29,8 +29,6 @@ from tpool_asyncio._pool.refusal import EXITING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from concurrent.futures import Executor
-
     from tpool_asyncio._pool.engine import Engine
     from tpool_asyncio._pool.thread_pool import ThreadPool
 
@@ -52,9 +50,8 @@ def unregister(pool: "ThreadPool") -> None:
     del _pools[id(pool)]
 
 
-def come_before(executor: "Executor") -> None:
-    """Have engines end before the interpreter waits for executors like this one."""
-    module = type(executor).__module__
+def come_before(module: str) -> None:
+    """Have engines end before the interpreter waits for the executors of a module, which has been imported."""
     call_at_end = getattr(threading, "_register_atexit", None)
     if call_at_end is not None and module not in _preceded:
         _preceded.add(module)
