@@ -37,7 +37,9 @@ async def until(condition: Callable[[], object]) -> None:
 
 def counts(pool: tpool.Pool) -> tuple[int, int, int, int]:
     numbers = pool.statistics()
-    assert numbers.submitted == sum(numbers[6:7]) + numbers.busy + numbers.completed + numbers.failed + numbers.cancelled
+    assert (
+        numbers.submitted == sum(numbers[6:7]) + numbers.busy + numbers.completed + numbers.failed + numbers.cancelled
+    )
     return numbers.submitted, numbers.completed, numbers.failed, numbers.cancelled
 
 
@@ -314,7 +316,9 @@ async def test_limiter(hand: HandExecutor) -> None:
 async def test_an_executor_that_does_not_tell_when_a_call_starts() -> None:
     hand = SilentExecutor()
     pool = tpool.Pool.over(hand, name="silent")
-    with pytest.raises(RuntimeError, match="queue_timeout cannot be kept on an engine .*: a SilentExecutor does not tell"):
+    with pytest.raises(
+        RuntimeError, match="queue_timeout cannot be kept on an engine .*: a SilentExecutor does not tell"
+    ):
         await pool.options(queue_timeout=1).execute(abs, -1)
     call, waiting = pool.execute(abs, -1), pool.options(on_cancel="wait").execute(abs, -2)
     futures = [hand.next()[1] for _ in range(2)]

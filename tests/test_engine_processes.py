@@ -284,9 +284,10 @@ def test_a_fork_makes_executors_of_its_own() -> None:
             await owned.killall()
             await held.killall()
         asyncio.run(main())
+        os._exit(0)  # at a normal exit, multiprocessing would try to join the processes of the parent
     else:
         assert os.waitpid(child, 0)[1] == 0
-        print(set(asyncio.run(both())) <= set(before) | {process for process in given._processes} | set(asyncio.run(both())))
+        print(asyncio.run(both())[1] in given._processes)
         print(held.statistics().submitted)
     """
     assert output_of(PRELUDE + unindent(program), options=FORK).splitlines() == [

@@ -100,6 +100,7 @@ class Engine:
         self._outlet: Outlet | None = None  # the one that takes the calls
         self._outlets: dict[Outlet, None] = {}  # all that have not been closed
         self._at_exit: list[Outlet] = []  # told to shut down, without waiting for it
+        self._killed = False
         self._partings: list[Parting] = []
 
     # Taking calls
@@ -209,6 +210,7 @@ class Engine:
                 )
             future = outlet.take(job)
         except BaseException as error:
+            self._kill_late(outlet)
             over = isinstance(error, BrokenExecutor) or outlet.is_over(error)
             if over:
                 self.do_without(outlet)
@@ -219,6 +221,7 @@ class Engine:
             self.count(refusal)
             deliver(job, None, refusal)
             return True
+        self._kill_late(outlet)
         job.args = job.kwargs = None
         ticket = Ticket(job, future, outlet)
         with self.lock:
@@ -373,8 +376,14 @@ class Engine:
     def kill(self) -> None:
         """End the worker processes of what is ours, at exit."""
         with self.lock:
+            self._killed = True
             outlets = [*self._outlets, *self._at_exit]
         for outlet in outlets:
+            outlet.kill()
+
+    def _kill_late(self, outlet: Outlet) -> None:
+        """End processes that were being started when those that there were had already been ended."""
+        if self._killed:
             outlet.kill()
 
     # What others may know

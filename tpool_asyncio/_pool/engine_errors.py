@@ -56,7 +56,9 @@ def not_taken_error(error: BaseException, outlet: "Outlet", call: str) -> BaseEx
     """Return what the caller gets of an error of ``executor.submit``."""
     engine = outlet.engine
     if isinstance(error, BrokenExecutor):
-        return _broken(error, f"{call} has not been run: the executor of pool {engine.name!r} is broken ({error})", engine.owns)
+        return _broken(
+            error, f"{call} has not been run: the executor of pool {engine.name!r} is broken ({error})", engine.owns
+        )
     if isinstance(error, RuntimeError) and "interpreter shutdown" in str(error):
         refusal = RuntimeError(EXITING)
     elif outlet.is_over(error):

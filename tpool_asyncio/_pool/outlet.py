@@ -55,16 +55,20 @@ class Outlet:
     def close(self, *, wait: bool = True) -> None:
         """Shut the executor down, and wait until it is, in a thread of its own; or do not wait, at exit."""
         try:
-            self._processes = list((getattr(self.executor, "_processes", None) or {}).values())
+            self._processes = self._living_processes()
             self.executor.shutdown(wait=wait)
         except BaseException:
             _logger.exception("the executor of pool %r could not be shut down", self.engine.name)
         self.engine.closed(self)
 
+    def _living_processes(self) -> list[Any]:
+        """Return the worker processes, which the executor forgets when it is told to shut down."""
+        return list((getattr(self.executor, "_processes", None) or {}).values())
+
     def kill(self) -> None:
         """End worker processes in the middle of their calls, at exit."""
         try:
-            for process in self._processes:
+            for process in {*self._processes, *self._living_processes()}:
                 process.kill()
         except Exception:
             _logger.exception("the worker processes of pool %r could not be ended", self.engine.name)
