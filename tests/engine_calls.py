@@ -25,6 +25,10 @@ class Unpicklable:
         return int, ("no number",)
 
 
+def power(number: int) -> int:
+    return 1 << number
+
+
 def process() -> int:
     return os.getpid()
 
@@ -78,7 +82,7 @@ def nested() -> tuple[int, int, list[int]]:
 
     async def main() -> list[int]:
         try:
-            return await asyncio.gather(*(tpool.execute(pow, 2, number) for number in range(3)))
+            return await asyncio.gather(*(tpool.execute(power, number) for number in range(3)))
         finally:
             await tpool.killall()
 

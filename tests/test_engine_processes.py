@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ async def test_async_code(executor: ProcessPoolExecutor) -> None:
 async def test_green_threads(executor: ProcessPoolExecutor) -> None:
     def legacy() -> list[int]:
         with green_tpool.Pool.over(executor) as pool:
-            threads = [green.spawn(pool.execute, pow, 2, number) for number in range(5)]
+            threads = [green.spawn(pool.execute, engine_calls.power, number) for number in range(5)]
             return [thread.wait() for thread in threads]
 
     assert await green.run(legacy) == [1, 2, 4, 8, 16]
@@ -80,11 +81,12 @@ async def test_errors_of_the_function(executor: ProcessPoolExecutor) -> None:
 
 async def test_what_cannot_be_pickled(executor: ProcessPoolExecutor) -> None:
     async with tpool.Pool.over(executor) as pool:
-        for call in (
+        calls: list[asyncio.Future[Any]] = [
             pool.execute(lambda: 1),
             pool.execute(engine_calls.sleep_for, 0, threading.Lock()),
             pool.execute(engine_calls.return_lock),
-        ):
+        ]
+        for call in calls:
             with pytest.raises((TypeError, AttributeError), match="pickle") as caught:
                 await call
             assert "Take a function of a module that can be imported" in caught.value.__notes__[0]
@@ -95,7 +97,7 @@ async def test_what_an_engine_cannot_do(executor: ProcessPoolExecutor) -> None:
     engine_calls.variable.set("of the caller")
     async with tpool.Pool.over(executor) as pool:
         assert await pool.execute(engine_calls.read_variable) == "not carried over"
-        with pytest.raises(RuntimeError, match="from_thread.run_sync works in a thread .* cannot call back"):
+        with pytest.raises(RuntimeError, match=r"from_thread.run_sync works in a thread .* cannot call back"):
             await pool.execute(engine_calls.call_back)
 
 
@@ -122,7 +124,7 @@ async def test_processes_that_were_forked_inside_a_call() -> None:
 @pytest.mark.parametrize("harm", [engine_calls.raise_odd, engine_calls.return_unpicklable, engine_calls.die])
 async def test_what_breaks_the_whole_executor(method: str, harm: Callable[[], object]) -> None:
     async with tpool.Pool.over(processes(method, 1), name="p") as pool:
-        calls = [pool.execute(engine_calls.process), pool.execute(harm)]
+        calls: list[asyncio.Future[Any]] = [pool.execute(engine_calls.process), pool.execute(harm)]
         first = await calls[0]
         # Some versions of Python hand such an error on as it is, in place of breaking.
         with pytest.raises((BrokenProcessPool, TypeError, ValueError)) as caught:
@@ -141,8 +143,8 @@ async def test_a_worker_process_killed_in_mid_call(tmp_path: Path) -> None:
     note = tmp_path / "begun"
     executor = processes(number=1)()
     given = tpool.Pool.over(executor, name="given")
-    running = given.execute(engine_calls.note_and_die, str(note))
-    queued = [given.execute(abs, -number) for number in range(5)]
+    running: asyncio.Future[Any] = given.execute(engine_calls.note_and_die, str(note))
+    queued: list[asyncio.Future[Any]] = [given.execute(abs, -number) for number in range(5)]
     while not note.exists():
         await asyncio.sleep(0.001)
     for process in executor._processes.values():
@@ -150,7 +152,7 @@ async def test_a_worker_process_killed_in_mid_call(tmp_path: Path) -> None:
     for call in (running, *queued):
         with pytest.raises(BrokenProcessPool):
             await call
-    with pytest.raises(BrokenProcessPool, match="abs has not been run: .* give Pool.over a factory"):
+    with pytest.raises(BrokenProcessPool, match=r"abs has not been run: .* give Pool.over a factory"):
         await given.execute(abs, -1)
     await given.killall()
     executor.shutdown()
@@ -261,6 +263,12 @@ def test_calls_after_exit_has_begun_are_refused() -> None:
     assert output.startswith("1\nthe interpreter is exiting, so no further calls are taken")
 
 
+LENT = (
+    "the executor of pool 'lent' is that of the process that this one was forked from; make the pool anew in the child,"
+    " or give Pool.over a factory"
+)
+
+
 def test_a_fork_makes_executors_of_its_own() -> None:
     program = """
     given = make()
@@ -292,8 +300,7 @@ def test_a_fork_makes_executors_of_its_own() -> None:
     """
     assert output_of(PRELUDE + unindent(program), options=FORK).splitlines() == [
         "True 0",
-        "the executor of pool 'lent' is that of the process that this one was forked from; make the pool anew in the"
-        " child, or give Pool.over a factory",
+        LENT,
         "True",
         "1",
     ]

@@ -325,6 +325,8 @@ class Engine:
             outlets = list(self._outlets)
             for outlet in outlets:
                 parting.tickets |= outlet.tickets.keys()
+            if self.refusal is not None:  # at exit Python itself shuts down its executors, and must not be disturbed
+                outlets = [outlet for outlet in outlets if outlet.closing or not outlet.is_of_python]
             if self.owns:
                 parting.outlets |= set(outlets)
                 self._outlet = None

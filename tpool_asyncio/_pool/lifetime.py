@@ -29,6 +29,7 @@ from tpool_asyncio._pool.refusal import EXITING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
     from tpool_asyncio._pool.engine import Engine
     from tpool_asyncio._pool.thread_pool import ThreadPool
 

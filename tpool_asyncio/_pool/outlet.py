@@ -16,6 +16,11 @@ __all__ = ["Outlet"]
 
 _logger = logging.getLogger("tpool_asyncio")
 
+_OF_PYTHON = {f"concurrent.futures.{name}" for name in ("interpreter", "process", "thread")}
+
+_JOIN = 5.0
+"""Seconds to wait for the thread that looks after worker processes, when they have been ended."""
+
 _MARKS = ("_broken", "_shutdown", "_shutdown_thread")
 """Attributes by which the executors of Python know that they take no calls any more."""
 
@@ -23,11 +28,12 @@ _MARKS = ("_broken", "_shutdown", "_shutdown_thread")
 class Outlet:
     """What an engine has of one executor. The lock of the engine guards ``tickets``."""
 
-    __slots__ = ("_processes", "closing", "engine", "executor", "kind", "silent", "tickets")
+    __slots__ = ("_processes", "closing", "engine", "executor", "is_of_python", "kind", "silent", "tickets")
 
     def __init__(self, engine: "Engine", executor: Executor) -> None:
         self.engine = engine
         self.kind = type(executor).__name__
+        self.is_of_python = any(kind.__module__ in _OF_PYTHON for kind in type(executor).__mro__)
         self.executor: Any = adapted(executor)
         self.silent = getattr(self.executor, "tells_no_start", False)  # whether nobody knows when a call is started
         self.tickets: dict[Ticket, None] = {}
@@ -70,5 +76,8 @@ class Outlet:
         try:
             for process in {*self._processes, *self._living_processes()}:
                 process.kill()
+            manager = getattr(self.executor, "_executor_manager_thread", None)
+            if manager is not None:  # or else it would be closing a pipe while the interpreter writes to it
+                manager.join(_JOIN)
         except Exception:
             _logger.exception("the worker processes of pool %r could not be ended", self.engine.name)
