@@ -325,8 +325,6 @@ class Engine:
             outlets = list(self._outlets)
             for outlet in outlets:
                 parting.tickets |= outlet.tickets.keys()
-            if self.refusal is not None:  # at exit Python itself shuts down its executors, and must not be disturbed
-                outlets = [outlet for outlet in outlets if outlet.closing or not outlet.is_of_python]
             if self.owns:
                 parting.outlets |= set(outlets)
                 self._outlet = None
@@ -382,6 +380,13 @@ class Engine:
             outlets = [*self._outlets, *self._at_exit]
         for outlet in outlets:
             outlet.kill()
+
+    def join(self) -> None:
+        """Wait, at exit, for what executors without calls still have to do."""
+        with self.lock:
+            outlets = self._at_exit.copy()
+        for outlet in outlets:
+            outlet.join()
 
     def _kill_late(self, outlet: Outlet) -> None:
         """End processes that were being started when those that there were had already been ended."""

@@ -97,6 +97,8 @@ def _end(pools: "Sequence[ThreadPool | Engine]") -> None:
         if not in_time:
             left_over += pool.detach(farewell)
             pool.kill()
+        else:
+            pool.join()
     if left_over:
         names = "\n".join(str(call) for call in left_over)
         warnings.warn(

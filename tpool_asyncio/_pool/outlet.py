@@ -16,10 +16,8 @@ __all__ = ["Outlet"]
 
 _logger = logging.getLogger("tpool_asyncio")
 
-_OF_PYTHON = {f"concurrent.futures.{name}" for name in ("interpreter", "process", "thread")}
-
 _JOIN = 5.0
-"""Seconds to wait for the thread that looks after worker processes, when they have been ended."""
+"""Seconds to wait at exit for the thread that looks after worker processes, when there is nothing left to do."""
 
 _MARKS = ("_broken", "_shutdown", "_shutdown_thread")
 """Attributes by which the executors of Python know that they take no calls any more."""
@@ -28,17 +26,17 @@ _MARKS = ("_broken", "_shutdown", "_shutdown_thread")
 class Outlet:
     """What an engine has of one executor. The lock of the engine guards ``tickets``."""
 
-    __slots__ = ("_processes", "closing", "engine", "executor", "is_of_python", "kind", "silent", "tickets")
+    __slots__ = ("_manager", "_processes", "closing", "engine", "executor", "kind", "silent", "tickets")
 
     def __init__(self, engine: "Engine", executor: Executor) -> None:
         self.engine = engine
         self.kind = type(executor).__name__
-        self.is_of_python = any(kind.__module__ in _OF_PYTHON for kind in type(executor).__mro__)
         self.executor: Any = adapted(executor)
         self.silent = getattr(self.executor, "tells_no_start", False)  # whether nobody knows when a call is started
         self.tickets: dict[Ticket, None] = {}
         self.closing = False
         self._processes: list[Any] = []
+        self._manager: Any = None  # the thread that looks after them
 
     def take(self, job: "Job") -> "Future[Any]":
         """Give the executor a call; raises whatever that raises. In the thread that feeds."""
@@ -62,6 +60,7 @@ class Outlet:
         """Shut the executor down, and wait until it is, in a thread of its own; or do not wait, at exit."""
         try:
             self._processes = self._living_processes()
+            self._manager = getattr(self.executor, "_executor_manager_thread", None)
             self.executor.shutdown(wait=wait)
         except BaseException:
             _logger.exception("the executor of pool %r could not be shut down", self.engine.name)
@@ -71,13 +70,20 @@ class Outlet:
         """Return the worker processes, which the executor forgets when it is told to shut down."""
         return list((getattr(self.executor, "_processes", None) or {}).values())
 
+    def join(self) -> None:
+        """Wait, at exit, until the executor has come to its end.
+
+        Otherwise its manager would be closing a pipe while the interpreter writes to that, to wake it.
+        """
+        manager = self._manager or getattr(self.executor, "_executor_manager_thread", None)
+        if manager is not None:
+            manager.join(_JOIN)
+
     def kill(self) -> None:
         """End worker processes in the middle of their calls, at exit."""
         try:
             for process in {*self._processes, *self._living_processes()}:
                 process.kill()
-            manager = getattr(self.executor, "_executor_manager_thread", None)
-            if manager is not None:  # or else it would be closing a pipe while the interpreter writes to it
-                manager.join(_JOIN)
+            self.join()
         except Exception:
             _logger.exception("the worker processes of pool %r could not be ended", self.engine.name)

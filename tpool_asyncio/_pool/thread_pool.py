@@ -356,6 +356,9 @@ class ThreadPool:
     def kill(self) -> None:
         """Do nothing, at exit: threads cannot be ended, and are left; see `Engine.kill`."""
 
+    def join(self) -> None:
+        """Do nothing, at exit; see `Engine.join`."""
+
     # What others may know
 
     @property
