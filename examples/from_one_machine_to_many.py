@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
 from tpool_asyncio import tpool
 
@@ -31,13 +32,14 @@ def main() -> None:
     asyncio.run(work("processes:", lambda: tpool.Pool.over(lambda: ProcessPoolExecutor(2))))
     with ExitStack() as stack:
         try:
-            from distributed import Client, LocalCluster
+            import distributed
         except ImportError:
             print("Dask is not installed: pip install distributed")
             return
         # In earnest this is Client("tcp://scheduler:8786"), and the workers are on other machines.
-        cluster = stack.enter_context(LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None))
-        client = stack.enter_context(Client(cluster))
+        dask: Any = distributed
+        cluster = stack.enter_context(dask.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None))
+        client = stack.enter_context(dask.Client(cluster))
         asyncio.run(work("cluster:", lambda: tpool.Pool.over(client.get_executor)))
 
 
