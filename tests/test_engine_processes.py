@@ -189,10 +189,10 @@ async def until_busy(pool):
 def test_calls_that_run_at_exit_are_finished() -> None:
     program = """
     async def main():
-        pool = tpool.Pool.over(make)
-        pool.execute(print, "done", flush=True)
         global kept
-        kept = pool
+        kept = tpool.Pool.over(make)
+        await kept.execute(abs, -1)  # some versions of Python can start nothing any more once the exit has begun
+        kept.execute(print, "done", flush=True)
     asyncio.run(main())
     """
     assert output_of(PRELUDE + unindent(program), options=FORK) == "done\n"
@@ -210,6 +210,7 @@ def test_what_still_runs_after_the_grace_time_is_named_and_killed(factory: str) 
     async def main():
         global kept
         kept = tpool.Pool.over({factory}, name="p", exit_grace=0.2)
+        await kept.execute(abs, -1)
         kept.options(name="an endless call").execute(engine_calls.sleep_for, seconds)
         await until_busy(kept)
     asyncio.run(main())
