@@ -6,5 +6,6 @@ when crews come and go: the size, the name, the totals.
 
 The modules, from the ground up: `refusal`, `job`, `statistics`, `worker`, `inline`, `crew`, `thread_pool`, `lifetime`
 (fork and exit), `size` (what a size may be) and `default` (the pool that the whole process shares). Beside them
-`engine`, which runs calls on an executor, with `ticket`, `outlet`, `parting` and `engine_errors`.
+`engine`, which runs calls on an executor, with `engine_face`, `ticket`, `outlet`, `parting` and
+`engine_errors`.
 """
