@@ -10,13 +10,19 @@ from tests.child import output_of
 EXAMPLE = Path(__file__).parent.parent / "examples" / "eventlet_to_async.py"
 GREENTHREAD = "greenthread of Eventlet (asyncio hub)"
 
+HOST = "tpool_asyncio.interop._eventlet_host"
+
 # By the stage: who calls, what is called, and which libraries the process has had to import.
 STAGES = [
     ("greenthread of Eventlet", "eventlet.tpool", {"eventlet"}),
-    (GREENTHREAD, "tpool_asyncio.green.tpool", {"eventlet", "tpool_asyncio.interop._eventlet_host"}),
-    (GREENTHREAD, "eventlet.tpool, installed", {"eventlet", "tpool_asyncio.interop._eventlet_host"}),
-    (GREENTHREAD, "tpool_asyncio.green.await_", {"eventlet", "tpool_asyncio.interop._eventlet_host"}),
-    ("async code on Eventlet's asyncio hub", "tpool_asyncio.tpool", {"eventlet", "tpool_asyncio.interop._eventlet_host"}),
+    (GREENTHREAD, "tpool_asyncio.green.tpool", {"eventlet", HOST}),
+    (GREENTHREAD, "eventlet.tpool, installed", {"eventlet", HOST}),
+    (GREENTHREAD, "tpool_asyncio.green.await_", {"eventlet", HOST}),
+    (
+        "async code on Eventlet's asyncio hub",
+        "tpool_asyncio.tpool",
+        {"eventlet", HOST},
+    ),
     ("async code", "tpool_asyncio.tpool", set()),
 ]
 
@@ -35,7 +41,7 @@ def test_stage(stage: int, imported: set[str]) -> None:
         import runpy, sys
         sys.argv = ["eventlet_to_async.py", "{stage}"]
         runpy.run_path({str(EXAMPLE)!r}, run_name="__main__")
-        print(*{{"eventlet", "greenlet", "tpool_asyncio.interop._eventlet_host"}} & set(sys.modules))
+        print(*{{"eventlet", "greenlet", {HOST!r}}} & set(sys.modules))
     """
     result, modules = output_of(program, env={"EVENTLET_HUB": "asyncio"}).splitlines()
     receipts = json.loads(result)

@@ -115,7 +115,7 @@ def call_and_park(
         driven.parent.switch(parking)  # type: ignore[union-attr]
         error, call.error = call.error, None
         if error is not None:
-            in_place = submit != pool.submit or not pool.size
+            in_place = submit != pool.submit or pool.size == 0
             raise error if in_place and isinstance(error, CancelledError) else presentable(error, call.name)
         value, call.value = call.value, None  # whoever has settled the call holds it until this gives way again
         return value

@@ -173,6 +173,7 @@ def _new_stream(
     ahead: bool,
 ) -> Stream:
     batch = check_batch(batch)
+    way._pool._core.home.check_keeps("iterate cannot work")
     if keeps_thread and pin is None:
         way, pin = way._pinned()
     context = copy_context() if way._context is None else way._context

@@ -57,6 +57,7 @@ class OptionCall(Call[T]):
         "_ending",
         "_label",
         "_limiter",
+        "_minds_start",
         "_shelter",
         "_timers",
         "_waits",
@@ -79,6 +80,7 @@ class OptionCall(Call[T]):
     ) -> None:
         """Start the clocks. Then the call is to be queued, or to be admitted first."""
         self._waits = waits
+        self._minds_start = queue_timeout is not None
         self._label = name
         self._ending = None
         self._admission: asyncio.Task[None] | None = None
@@ -109,6 +111,14 @@ class OptionCall(Call[T]):
     @property
     def unwanted(self) -> bool:
         return self._ending is not None or self.done()
+
+    @property
+    def waits(self) -> bool:
+        return self._waits
+
+    @property
+    def minds_start(self) -> bool:
+        return self._minds_start
 
     async def _wait_for_token(self, limiter: Limiter, submit: "Callable[[Job], None]") -> None:
         # The token belongs to this task: up to anyio 4.15, an acquisition that is cancelled in its last moment gives

@@ -55,6 +55,8 @@ class Options:
             raise TypeError(f"context must be a contextvars.Context, such as copy_context() returns, not {context!r}")
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a string, not {name!r}")
+        if context is not None:
+            pool._core.home.check_context()
         self._pool = pool
         self._timeout = check_seconds("timeout", timeout)
         self._queue_timeout = check_seconds("queue_timeout", queue_timeout)

@@ -3,6 +3,7 @@
 import asyncio
 import weakref
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from contextlib import nullcontext
 from contextvars import Context, copy_context
 from types import TracebackType
@@ -66,6 +67,49 @@ class Pool:
     ) -> None:
         self._core = ThreadPool(size, name=name, idle_timeout=idle_timeout, exit_grace=exit_grace)
         weakref.finalize(self, self._core.abandon).atexit = False
+
+    @classmethod
+    def over(
+        cls, executor: Executor | Callable[[], Executor], *, name: str = "engine", exit_grace: float | None = 5.0
+    ) -> Self:
+        """Return a pool whose calls run on an executor: in processes, or on a cluster.
+
+        `execute`, `options`, `killall` and `statistics` are those of any pool. Calls are handed over in the order in
+        which they are made, by a thread of the pool, so that neither starting processes nor connecting blocks the loop.
+
+        Functions, arguments and results are pickled. Context variables are not carried over, and a call cannot use
+        `tpool_asyncio.from_thread`. Iterations, proxies, `resize` and ``options(context=...)`` are refused.
+
+        Args:
+            executor: A `concurrent.futures.Executor`, which the pool never shuts down. Or a function without arguments
+                that returns one, such as `concurrent.futures.ProcessPoolExecutor` itself or the ``get_executor`` of a
+                Dask client. It is called, in a thread, when a call needs an executor. That executor is the pool's: it
+                is shut down by `killall`, when it breaks, and when the pool is dropped, and the next call gets a new
+                one.
+            name: What messages call the pool.
+            exit_grace: Seconds that calls may go on at the exit of the interpreter, None for as long as they take. When
+                they are over, one `RuntimeWarning` names the calls that still run, and worker processes of an executor
+                that a function has returned are killed. For one that was given the interpreter waits, as ever.
+
+        Raises:
+            TypeError: ``executor`` is neither an executor nor callable, or ``name`` is no string.
+            ValueError: ``exit_grace`` is negative.
+            BaseException: From the ``await`` of a call: what the executor or the function that makes it raises; a
+                `concurrent.futures.BrokenExecutor` if a worker process died, or a cluster went away.
+
+        Cancellation: A call is dropped as long as the executor has not started it; then it is abandoned.
+
+        May be called from any thread.
+
+        .. versionadded:: 0.1.0
+        """
+        from tpool_asyncio._pool.engine import Engine
+
+        engine = Engine(executor, name=name, exit_grace=exit_grace)
+        pool = cls.__new__(cls)
+        pool._core = engine  # type: ignore[assignment]  # it has all that is used of a pool of threads
+        weakref.finalize(pool, engine.abandon).atexit = False
+        return pool
 
     def execute(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
         """Run ``fn(*args, **kwargs)`` in a thread of the pool.

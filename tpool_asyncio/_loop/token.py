@@ -225,7 +225,7 @@ _here = _Here()
 def running_call() -> LoopJob | None:
     """Return the call that this thread runs, if it is a worker."""
     worker = current_worker()
-    call = None if worker is None else worker.job
+    call = None if worker is None or worker.orphaned else worker.job
     while isinstance(call, InlineJob):
         call = call.outer
     return call if isinstance(call, LoopJob) else None
@@ -256,7 +256,8 @@ def no_token_error(what: str) -> RuntimeError:
     return RuntimeError(
         f"from_thread.{what} works in a thread of a pool, inside a call made with tpool.execute, and in other threads"
         " that have a token: Thread(target=tpool.current_token().bind(function));"
-        " in the thread of the loop, await or call the function itself"
+        " in the thread of the loop, await or call the function itself. A call on an engine (Pool.over), or in another"
+        " process, cannot call back: have it return what the caller is to do"
     )
 
 

@@ -5,5 +5,7 @@ The words used here: a **job** is one call inside the pool. A **worker** is one 
 when crews come and go: the size, the name, the totals.
 
 The modules, from the ground up: `refusal`, `job`, `statistics`, `worker`, `inline`, `crew`, `thread_pool`, `lifetime`
-(fork and exit), `size` (what a size may be) and `default` (the pool that the whole process shares).
+(fork and exit), `size` (what a size may be) and `default` (the pool that the whole process shares). Beside them
+`engine`, which runs calls on an executor, with `engine_face`, `ticket`, `outlet`, `parting` and
+`engine_errors`.
 """

@@ -17,18 +17,31 @@ Why a byte array, and why the context may be None
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from contextvars import Context
 
-__all__ = ["ENDED", "Job", "Wrapper", "call_name", "new_claim"]
+__all__ = ["ENDED", "SPENT", "Claim", "Job", "Wrapper", "call_name", "new_claim"]
 
 ENDED = "a call that has ended"
 """What messages call a job whose function has been let go of."""
 
 new_claim = bytearray(1).copy
 """Makes the claim of a new job. Copying costs half of what constructing does."""
+
+SPENT = bytearray()
+"""A claim that nobody can take any more."""
+
+
+class Claim(Protocol):
+    """What a job's claim has to do: a byte array of one byte, or a `Ticket` when an executor has the call."""
+
+    def pop(self) -> int:
+        """Take the claim; raise an `IndexError` if it is taken."""
+
+    def __len__(self) -> int:
+        """Return 0 if it is taken."""
 
 
 class Job:
@@ -40,7 +53,7 @@ class Job:
     if not TYPE_CHECKING:
         __slots__ = ()
 
-    claim: bytearray
+    claim: Claim
     """Not empty as long as the job may still be claimed."""
 
     fn: Callable[..., Any] | None
@@ -79,6 +92,16 @@ class Job:
     @property
     def unwanted(self) -> bool:
         """True when nobody waits for the outcome any more."""
+        return False
+
+    @property
+    def waits(self) -> bool:
+        """True when the caller does not go on before a job that runs has ended."""
+        return False
+
+    @property
+    def minds_start(self) -> bool:
+        """True when the job has to have started within a certain time."""
         return False
 
     def deliver(self) -> Callable[[], object] | None:

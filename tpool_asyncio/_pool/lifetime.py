@@ -8,32 +8,60 @@ At exit
     The hook runs when the main thread has ended and all non-daemon threads have been joined. Further calls are
     refused, what is queued and running goes on for the grace time of its pool, and then the interpreter goes on to
     exit whatever still runs, since workers are daemon threads.
+
+    Executors of processes have to be ended sooner. Before any hook is called, the interpreter waits for their calls,
+    however long these take, in functions that `threading` calls when the main thread has ended, the last one first.
+    So when a factory has made an executor, `come_before` registers such a function behind that of the executor's
+    module. It gives the calls their grace time, and then ends the worker processes. An executor that was given is its
+    owner's to end, and the interpreter waits for it.
 """
 
 import atexit
 import os
+import threading
 import time
 import warnings
 import weakref
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from tpool_asyncio._pool.native import allocate_lock
+from tpool_asyncio._pool.native import LockType, allocate_lock
+from tpool_asyncio._pool.refusal import EXITING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tpool_asyncio._pool.engine import Engine
     from tpool_asyncio._pool.thread_pool import ThreadPool
 
-__all__ = ["register"]
+__all__ = ["come_before", "register", "unregister"]
 
-_pools: "dict[int, weakref.ref[ThreadPool]]" = {}
+_pools: "dict[int, weakref.ref[ThreadPool | Engine]]" = {}
+
+_preceded: set[str] = set()  # modules of executors
 
 
-def register(pool: "ThreadPool") -> None:
+def register(pool: "ThreadPool | Engine") -> None:
     """Include a pool in what happens at fork and exit."""
     key = id(pool)
     _pools[key] = weakref.ref(pool, lambda _: _pools.pop(key, None))
 
 
-def _living() -> "list[ThreadPool]":
+def unregister(pool: "ThreadPool") -> None:
+    """Leave a pool to whoever has it."""
+    del _pools[id(pool)]
+
+
+def come_before(module: str) -> None:
+    """Have engines end before the interpreter waits for the executors of a module, which has been imported."""
+    call_at_end = getattr(threading, "_register_atexit", None)
+    if call_at_end is not None and module not in _preceded:
+        _preceded.add(module)
+        with suppress(RuntimeError):  # at exit
+            call_at_end(_before_threads)
+
+
+def _living() -> "list[ThreadPool | Engine]":
     return [pool for reference in list(_pools.values()) if (pool := reference()) is not None]
 
 
@@ -42,12 +70,19 @@ def _after_fork_in_child() -> None:
         pool.after_fork_in_child()
 
 
+def _before_threads() -> None:
+    """End those engines for whose executors the interpreter is about to wait."""
+    _end([pool for pool in _living() if pool.ends_before_threads()])
+
+
 def _at_exit() -> None:
-    error = RuntimeError(
-        "the interpreter is exiting, so no further calls are taken; make the call earlier, or await it before exit"
-    )
-    farewells = []
-    for pool in _living():
+    _end(_living())
+
+
+def _end(pools: "Sequence[ThreadPool | Engine]") -> None:
+    error = RuntimeError(EXITING)
+    farewells: list[tuple[ThreadPool | Engine, Any, LockType]] = []
+    for pool in pools:
         bell = allocate_lock()
         bell.acquire()
         farewells.append((pool, pool.close(error, bell.release), bell))
@@ -63,6 +98,9 @@ def _at_exit() -> None:
             in_time = not bell.locked()
         if not in_time:
             left_over += pool.detach(farewell)
+            pool.kill()
+        else:
+            pool.join()
     if left_over:
         names = "\n".join(str(call) for call in left_over)
         warnings.warn(

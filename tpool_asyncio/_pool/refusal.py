@@ -4,7 +4,9 @@ import os
 import sys
 from types import CoroutineType
 
-__all__ = ["close_unused", "levels_to_user", "not_callable_error"]
+__all__ = ["EXITING", "close_unused", "levels_to_user", "not_callable_error"]
+
+EXITING = "the interpreter is exiting, so no further calls are taken; make the call earlier, or await it before exit"
 
 
 def not_callable_error(fn: object) -> TypeError:

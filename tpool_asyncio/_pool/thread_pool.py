@@ -30,13 +30,13 @@ from tpool_asyncio._pool.statistics import Statistics, Tally
 from tpool_asyncio._pool.still_running import RunningCall, running_calls
 from tpool_asyncio._pool.worker import Worker, current_worker
 
-__all__ = ["Farewell", "ThreadPool"]
+__all__ = ["Farewell", "PerThread", "ThreadPool"]
 
 _SWEEP_FROM = 1_000
 """How many dropped jobs may stand in the queues, at the least, before they are swept out."""
 
 
-class _PerThread(local):
+class PerThread(local):
     """What the floor above keeps for each thread that uses a pool."""
 
     mailbox: Any = None
@@ -86,7 +86,7 @@ class ThreadPool:
         exit_grace = check_seconds("exit_grace", exit_grace)
         self.idle_timeout = -1 if idle_timeout is None else min(idle_timeout, TIMEOUT_MAX)  # -1 for ever
         self.exit_grace = None if exit_grace is None else min(exit_grace, TIMEOUT_MAX)
-        self.local = _PerThread()
+        self.local = PerThread()
         self.refusal: Exception | None = None
         self._start_afresh()
         lifetime.register(self)
@@ -350,6 +350,16 @@ class ThreadPool:
             self.refusal = error
         return self.dismiss(done, with_lanes=True)
 
+    def ends_before_threads(self) -> bool:
+        """Return False: its threads are daemons, for which nobody waits; see `Engine.ends_before_threads`."""
+        return False
+
+    def kill(self) -> None:
+        """Do nothing, at exit: threads cannot be ended, and are left; see `Engine.kill`."""
+
+    def join(self) -> None:
+        """Do nothing, at exit; see `Engine.join`."""
+
     # What others may know
 
     @property
@@ -360,6 +370,12 @@ class ThreadPool:
     def serves(self, worker: Worker) -> bool:
         """Return whether this is one of the pool's workers, those of its lanes included."""
         return worker.crew.pool is self
+
+    def check_keeps(self, what: str) -> None:
+        """Do nothing: threads of this process can use its objects; see `Engine.check_keeps`."""
+
+    def check_context(self) -> None:
+        """Do nothing; see `Engine.check_context`."""
 
     def next_thread_name(self) -> str:
         return f"{self.name}-{next(self._thread_numbers)}"
@@ -408,6 +424,7 @@ class ThreadPool:
         if worker is not None and worker.crew.pool is self and worker.job is not None:
             # The child was forked in the middle of a job, and ends with this thread, before its coverage is saved.
             worker.job.disown()  # pragma: no cover
+            worker.orphaned = True  # pragma: no cover
         self.local.mailbox = None
         self._start_afresh()
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tpool_asyncio._pool.crew import Crew
 
-__all__ = ["Worker", "current_worker"]
+__all__ = ["Worker", "current_worker", "forget_worker_in_children"]
 
 _logger = logging.getLogger("tpool_asyncio")
 
@@ -31,6 +31,24 @@ _here = _Here()
 def current_worker() -> "Worker | None":
     """Return the worker in whose thread this is called, or None if it is another thread."""
     return _here.worker
+
+
+def _forget_worker(_: object) -> None:  # pragma: no cover - in processes that are forked, whose coverage is not saved
+    _here.worker = None
+
+
+_forgetting: list[object] = []
+
+
+def forget_worker_in_children() -> None:
+    """Have worker processes that are forked in the thread of a worker not take themselves for that worker.
+
+    Only those of `multiprocessing`, which never come back to what that thread did: if it has been imported.
+    """
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and not _forgetting:
+        _forgetting.append(util)
+        util.register_after_fork(_forget_worker, _forget_worker)
 
 
 class Worker:
@@ -51,6 +69,7 @@ class Worker:
         self.parked = 0  # how many things in this thread wait, parked; a loop inside a job can run several
         self.excused = False
         self.prepare: Callable[[Context], object] | None = None  # called with the context of each job, see `neighbours`
+        self.orphaned = False  # whether the process was forked in the middle of a job, whose caller is in the parent
         self.wake: Callable[[], object] | None = None  # wakes the caller of the last job, if that is still to be done
         self.bell = allocate_lock()  # released once by whoever takes this worker out of `Crew.idle`
         self.bell.acquire()

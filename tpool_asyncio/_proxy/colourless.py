@@ -186,6 +186,7 @@ def _new_policy(
     way = kind._tpool_handle(pool)
     way.options(**options)  # refuses what is wrong, before a thread is taken
     core = way._thread_pool()
+    core.check_keeps("a proxy cannot work")
     if pin and held is None:
         held = Pin(core)
     if held is not None:

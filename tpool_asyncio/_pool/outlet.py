@@ -1,0 +1,89 @@
+"""An executor with the calls that an engine has given it."""
+
+import logging
+from concurrent.futures import BrokenExecutor, Executor, Future
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tpool_asyncio._pool.neighbours import adapted
+
+if TYPE_CHECKING:
+    from tpool_asyncio._pool.engine import Engine
+    from tpool_asyncio._pool.job import Job
+    from tpool_asyncio._pool.ticket import Ticket
+
+__all__ = ["Outlet"]
+
+_logger = logging.getLogger("tpool_asyncio")
+
+_JOIN = 5.0
+"""Seconds to wait at exit for the thread that looks after worker processes, when there is nothing left to do."""
+
+_MARKS = ("_broken", "_shutdown", "_shutdown_thread")
+"""Attributes by which the executors of Python know that they take no calls any more."""
+
+
+class Outlet:
+    """What an engine has of one executor. The lock of the engine guards ``tickets``."""
+
+    __slots__ = ("_manager", "_processes", "closing", "engine", "executor", "kind", "silent", "tickets")
+
+    def __init__(self, engine: "Engine", executor: Executor) -> None:
+        self.engine = engine
+        self.kind = type(executor).__name__
+        self.executor: Any = adapted(executor)
+        self.silent = getattr(self.executor, "tells_no_start", False)  # whether nobody knows when a call is started
+        self.tickets: dict[Ticket, None] = {}
+        self.closing = False
+        self._processes: list[Any] = []
+        self._manager: Any = None  # the thread that looks after them
+
+    def take(self, job: "Job") -> "Future[Any]":
+        """Give the executor a call; raises whatever that raises. In the thread that feeds."""
+        assert job.fn is not None
+        call = partial(job.fn, *(job.args or ()), **(job.kwargs or {}))
+        return self.executor.submit(call)  # type: ignore[no-any-return]
+
+    def is_over(self, error: BaseException) -> bool:
+        """Return whether the executor takes no further calls, after this error."""
+        marks = [getattr(self.executor, name) for name in _MARKS if hasattr(self.executor, name)]
+        if marks:
+            return any(marks)
+        return isinstance(error, BrokenExecutor) or (isinstance(error, RuntimeError) and "shutdown" in str(error))
+
+    def size(self) -> int | None:
+        """Return how many calls it can run at once, if it says so."""
+        size = getattr(self.executor, "_max_workers", None)
+        return size if isinstance(size, int) else None
+
+    def close(self, *, wait: bool = True) -> None:
+        """Shut the executor down, and wait until it is, in a thread of its own; or do not wait, at exit."""
+        try:
+            self._processes = self._living_processes()
+            self._manager = getattr(self.executor, "_executor_manager_thread", None)
+            self.executor.shutdown(wait=wait)
+        except BaseException:
+            _logger.exception("the executor of pool %r could not be shut down", self.engine.name)
+        self.engine.closed(self)
+
+    def _living_processes(self) -> list[Any]:
+        """Return the worker processes, which the executor forgets when it is told to shut down."""
+        return list((getattr(self.executor, "_processes", None) or {}).values())
+
+    def join(self) -> None:
+        """Wait, at exit, until the executor has come to its end.
+
+        Otherwise its manager would be closing a pipe while the interpreter writes to that, to wake it.
+        """
+        manager = self._manager or getattr(self.executor, "_executor_manager_thread", None)
+        if manager is not None:
+            manager.join(_JOIN)
+
+    def kill(self) -> None:
+        """End worker processes in the middle of their calls, at exit."""
+        try:
+            for process in {*self._processes, *self._living_processes()}:
+                process.kill()
+            self.join()
+        except Exception:
+            _logger.exception("the worker processes of pool %r could not be ended", self.engine.name)
