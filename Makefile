@@ -53,6 +53,7 @@ bench: $(VENV)/.ready-bench ## the measurements, with the targets they are held 
 	$(BIN)/python benchmarks/bridge.py
 	$(BIN)/python benchmarks/proxy.py
 	$(BIN)/python benchmarks/executors.py
+	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/web.py
 	$(BIN)/python benchmarks/green_threads.py
 	$(BIN)/python benchmarks/million.py
