@@ -206,6 +206,28 @@ def short_jobs(copy: Copy, scheduler: Scheduler) -> Callable[[], object]:
     return lambda: world.check(threads=1)
 
 
+def caller_comes_back(copy: Copy, scheduler: Scheduler) -> Callable[[], object]:
+    """A caller waits for each of its calls; one thread serves them all, since it is idle when the caller is woken."""
+    world = World(copy, scheduler)
+    world.make_pool(2)
+    outcomes = [Flag(), Flag(), Flag()]
+    deliver = world._job_type.deliver
+
+    def deliver_and_wake(job: Any) -> Callable[[], object]:
+        deliver(job)
+        return outcomes[world.jobs.index(job)].set
+
+    world._job_type.deliver = deliver_and_wake
+
+    def user() -> None:
+        for outcome in outcomes:
+            world.submit()
+            outcome.wait()
+
+    world.thread(user)
+    return lambda: world.check(threads=1)
+
+
 def meeting_late(copy: Copy, scheduler: Scheduler) -> Callable[[], object]:
     """A worker rests already; two jobs that need one another come from one thread, a short one from another."""
     world = World(copy, scheduler)
@@ -491,7 +513,6 @@ class Deliveries:
     def __init__(self, copy: Copy, scheduler: Scheduler) -> None:
         self.loop = loop = Loop()
         self.mailbox = copy["_loop.mailbox"].Mailbox(None, loop)
-        self.wakes = 0
 
         class Outcome(copy["_loop.loop_job"].LoopJob):  # type: ignore[misc,name-defined]
             mailbox = self.mailbox
@@ -512,7 +533,6 @@ class Deliveries:
             self.made.append(outcome)
             wake = outcome.deliver()
             if wake is not None:
-                self.wakes += 1
                 wake()
 
     def check(self) -> None:
@@ -520,6 +540,45 @@ class Deliveries:
         assert not self.mailbox.scheduled.locked(), "the token of the mailbox is lost"
         assert not self.loop.ready
         assert sorted(map(id, self.loop.settled)) == sorted(map(id, self.made))
+
+
+def round_trips(copy: Copy, scheduler: Scheduler) -> Callable[[], object]:
+    """Two calls go to the pool and come back to their loop, where one is dropped, or not."""
+    world = World(copy, scheduler)
+    pool = world.make_pool(2)
+    loop = Loop()
+    mailbox = copy["_loop.mailbox"].Mailbox(pool, loop)
+
+    class Call(world.copy["_loop.loop_job"].LoopJob):  # type: ignore[misc,name-defined]
+        was_dropped = False
+        delivered = True
+
+        def get_loop(self) -> Loop:
+            return loop
+
+        def settle(self) -> None:
+            loop.settled.append(self)
+
+    Call.mailbox = mailbox
+    world._job_type = Call
+
+    def begin() -> None:
+        call, _ = world.submit(), world.submit()
+        if call.withdraw():
+            call.was_dropped = call.delivered = True
+            world.dropped += 1
+
+    def check() -> None:
+        for job in world.jobs:
+            job.delivered = not job.was_dropped
+        world.check()
+        assert not mailbox.outcomes
+        assert not mailbox.scheduled.locked()
+        assert sorted(map(id, loop.settled)) == sorted(id(job) for job in world.jobs if not job.was_dropped)
+
+    loop.ready.append(begin)
+    scheduler.start("loop", loop.run, daemon=True)
+    return check
 
 
 def outcomes_drained(copy: Copy, scheduler: Scheduler) -> Callable[[], object]:
@@ -548,6 +607,7 @@ def loop_closed(copy: Copy, scheduler: Scheduler) -> Callable[[], object]:
 CASES = (
     two_jobs,
     short_jobs,
+    caller_comes_back,
     meeting_late,
     one_dropped,
     swept,
@@ -568,6 +628,7 @@ CASES = (
     lane_kept,
     lane_dismissed,
     lane_trash,
+    round_trips,
     outcomes_drained,
     loop_closed,
 )

@@ -323,7 +323,8 @@ class _Instrument(ast.NodeTransformer):
         if not isinstance(target, ast.Attribute) or target.attr not in SHARED:
             return self.generic_visit(node)
         read = ast.Attribute(target.value, target.attr, ast.Load())
-        return self.visit(ast.Assign([target], ast.BinOp(read, node.op, node.value)))
+        in_two_steps = ast.Assign([target], ast.BinOp(read, node.op, node.value))
+        return self.generic_visit(ast.copy_location(in_two_steps, node))
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:  # noqa: N802
         if isinstance(node.target, ast.Attribute) and node.target.attr == "idle":

@@ -39,9 +39,13 @@ MUTANTS: dict[str, tuple[object, list[Mutation]]] = {
         [(_CREW, "if (self.queue or self.dismissing or left_over) and", "if False and")],
     ),
     "a worker that has been taken out of idle does not take the ring": (
-        cases.short_jobs,
+        cases.meeting_late,
         [(_CREW, "if (self.queue or self.dismissing or left_over) and idle.pop(worker, _ABSENT) is None:",
           "if (self.queue or self.dismissing or left_over) and (idle.pop(worker, _ABSENT), True):")],
+    ),
+    "a caller is woken before the worker of its call is idle (5)": (
+        cases.caller_comes_back,
+        [("_pool.worker", "if served and not self.crew.queue:", "if False:")],
     ),
     "a worker whose idle time is over leaves without stepping out of idle": (
         cases.idle_time_over,
@@ -71,10 +75,10 @@ MUTANTS: dict[str, tuple[object, list[Mutation]]] = {
         [("_pool.worker", "                    if scouting:\n                        crew.scout_arrived()\n"
                           "                    return\n", "                    return\n")],
     ),
-    "two threads may hire at a time without the lock": (
-        cases.all_started,
-        [(_CREW, "            if (self.retired and not self.queue) or self._active() >= self.size:\n"
-                 "                return False\n            worker =", "            worker =")],
+    "one worker too many is hired": (
+        cases.short_jobs,
+        [(_CREW, "(self.retired and not self.queue) or self._active() >= self.size:",
+          "(self.retired and not self.queue) or self._active() > self.size:")],
     ),
     "a thread that could not be started still counts": (
         cases.start_fails,
@@ -103,10 +107,6 @@ MUTANTS: dict[str, tuple[object, list[Mutation]]] = {
         cases.parked,
         [(_CREW, "                self.parked += worker.parked == 0\n", ""),
          (_CREW, "                self.parked -= worker.parked == 0\n", "")],
-    ),
-    "a parked worker comes back and nobody looks for the surplus": (
-        cases.parked,
-        [(_CREW, "                self.recount()\n            self.stir()\n\n    def _too", "                self.recount()\n\n    def _too")],
     ),
     "a larger size is not made known": (
         cases.resized_up,
@@ -162,6 +162,10 @@ MUTANTS: dict[str, tuple[object, list[Mutation]]] = {
         cases.lane_dismissed,
         [(_LANE, "                crew.queue.append(milestone)\n                marked.append(crew)\n",
           "                crew.queue.append(milestone)\n")],
+    ),
+    "a worker rests although its caller is still to be woken": (
+        cases.round_trips,
+        [(_CREW, "        left_over = worker.wake_caller()\n", "        left_over = None\n")],
     ),
     "a worker leaves its outcome after it has tried for the token (1, 2)": (
         cases.outcomes_drained,

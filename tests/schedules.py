@@ -24,13 +24,13 @@ at every line.
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 __all__ = ["Report", "ScheduleError", "Scheduler", "Thing", "VirtualThread", "explore", "explore_at_random"]
 
-MOST_STEPS = 5_000
+MOST_STEPS = 2_000
 """Steps after which a run is taken to go round and round."""
 
 
@@ -91,7 +91,7 @@ class Scheduler:
     def start(self, name: str, run: Callable[[], object], *, daemon: bool = False) -> VirtualThread:
         """Add a thread, which begins when it is decided on."""
         maker = self.current
-        seed = len(self.threads)
+        seed = hash((-1, len(self.threads)))
         if maker is not None:
             maker.children += 1
             seed = hash((maker.hash, maker.children))
@@ -257,8 +257,8 @@ def _run(scheduler: Scheduler, case: Case) -> Iterator[bool]:
 
 def explore(case: Case, *, preemptions: int, limit: int) -> Report:
     """Play all schedules of a case with so many preemptions, but no more than ``limit`` runs."""
-    waiting: list[list[tuple[int, ...]]] = [[] for _ in range(preemptions + 1)]
-    waiting[0].append(())
+    waiting: list[list[_Decisions]] = [[] for _ in range(preemptions + 1)]
+    waiting[0].append(None)
     seen: dict[int, int] = {}
     runs = 0
     for cost in range(preemptions + 1):
@@ -271,44 +271,55 @@ def explore(case: Case, *, preemptions: int, limit: int) -> Report:
                 with _run(Scheduler(search.decide), case):
                     pass
             except Exception as error:
-                raise _explained(case, search.taken, error) from error
+                raise _explained(case, _in_order(search.taken), error) from error
     return Report(runs, len(seen), complete=True)
+
+
+_Decisions: TypeAlias = "tuple[_Decisions, int] | None"
+"""Which threads were decided on, the last one first. Runs share what they begin with."""
+
+
+def _in_order(decisions: _Decisions) -> list[int]:
+    taken = []
+    while decisions is not None:
+        decisions, choice = decisions
+        taken.append(choice)
+    return taken[::-1]
 
 
 class _Search:
     """The decisions of one run: those that are given, and then as few switches as can be."""
 
     def __init__(
-        self, given: tuple[int, ...], cost: int, waiting: list[list[tuple[int, ...]]], seen: dict[int, int]
+        self, given: _Decisions, cost: int, waiting: list[list[_Decisions]], seen: dict[int, int]
     ) -> None:
-        self._given = given
+        self._given = _in_order(given)[::-1]
         self._cost = cost
         self._waiting = waiting
         self._seen = seen
-        self.taken: list[int] = []
+        self.taken: _Decisions = None
 
     def decide(
         self, scheduler: Scheduler, me: VirtualThread | None, enabled: list[VirtualThread]
     ) -> VirtualThread:
         taken = self.taken
-        if len(taken) < len(self._given):
-            choice = self._given[len(taken)]
-            taken.append(choice)
+        if self._given:
+            choice = self._given.pop()
+            self.taken = (taken, choice)
             return scheduler.threads[choice]
         threads = scheduler.threads
         cost = self._cost
-        state = hash((0 if me is None else me.hash, *sorted(t.hash + bool(t.ended) for t in threads)))
+        state = hash((me is None or me.hash, *sorted(t.hash + bool(t.ended) for t in threads)))
         if self._seen.get(state, cost + 1) <= cost:
             raise Seen
         self._seen[state] = cost
         chosen = enabled[0] if me is None else me
         cost_of_others = cost if me is None else cost + 1
         if cost_of_others < len(self._waiting):
-            head = tuple(taken)
             for other in enabled:
                 if other is not chosen:
-                    self._waiting[cost_of_others].append((*head, threads.index(other)))
-        taken.append(threads.index(chosen))
+                    self._waiting[cost_of_others].append((taken, threads.index(other)))
+        self.taken = (taken, threads.index(chosen))
         return chosen
 
 
