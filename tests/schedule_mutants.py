@@ -43,10 +43,6 @@ MUTANTS: dict[str, tuple[object, list[Mutation]]] = {
         [(_CREW, "if (self.queue or self.dismissing or left_over) and idle.pop(worker, _ABSENT) is None:",
           "if (self.queue or self.dismissing or left_over) and (idle.pop(worker, _ABSENT), True):")],
     ),
-    "a caller is woken before the worker of its call is idle (5)": (
-        cases.caller_comes_back,
-        [("_pool.worker", "if served and not self.crew.queue:", "if False:")],
-    ),
     "a worker whose idle time is over leaves without stepping out of idle": (
         cases.idle_time_over,
         [(_CREW, "        if idle.pop(worker, _ABSENT) is None:\n            return False if self.queue else None\n"
