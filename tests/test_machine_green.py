@@ -109,8 +109,9 @@ class GreenMachine(RuleBasedStateMachine):
         self.ended.append(actor)
 
     @precondition(lambda self: self.actors)
-    @rule(data=st.data(), error=st.sampled_from([None, KeyError("killed")]))
-    def kill(self, data: st.DataObject, error: BaseException | None) -> None:
+    @rule(data=st.data(), with_error=st.booleans())
+    def kill(self, data: st.DataObject, with_error: bool) -> None:
+        error = KeyError("killed") if with_error else None
         actor = data.draw(st.sampled_from(self.actors), "green thread")
         if error is None:
             actor.thread.kill()
