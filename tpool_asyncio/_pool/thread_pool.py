@@ -24,7 +24,7 @@ from tpool_asyncio._pool.chore import Chore
 from tpool_asyncio._pool.crew import Crew
 from tpool_asyncio._pool.job import Job
 from tpool_asyncio._pool.lane import Lanes
-from tpool_asyncio._pool.refusal import levels_to_user
+from tpool_asyncio._pool.refusal import levels_to_user, shown
 from tpool_asyncio._pool.size import check_seconds, check_size
 from tpool_asyncio._pool.statistics import Statistics, Tally
 from tpool_asyncio._pool.still_running import RunningCall, running_calls
@@ -79,7 +79,7 @@ class ThreadPool:
         self, size: int, *, name: str = "tpool", idle_timeout: float | None = None, exit_grace: float | None = 5.0
     ) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"name must be a string, not {name!r}")
+            raise TypeError(f"name must be a string, not {shown(name)}")
         self.size = check_size(size)
         self.name = name
         idle_timeout = check_seconds("idle_timeout", idle_timeout)
