@@ -18,11 +18,12 @@ import importlib.util
 import types
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from textwrap import dedent, indent
 from typing import Any
 
 from tests.schedules import Scheduler, Thing, VirtualThread
 
-__all__ = ["Copy", "Mutation"]
+__all__ = ["Case", "Copy", "Mutation"]
 
 MODULES = (
     "_pool.size",
@@ -64,6 +65,9 @@ GUARDED = {"dismissing", "excused", "parked", "refusal", "retired", "size", "sub
 
 _BEFORE_SHARED = {"__init__", "_start_afresh", "after_fork_in_child"}
 """Functions that write when nobody else is there."""
+
+Case = Callable[["Copy", Scheduler], Callable[[], object]]
+"""Sets a small program up on a copy, and returns what is to be checked when nobody can go on."""
 
 Mutation = tuple[str, str, str]
 """A module, a piece of its source, and what is to stand there instead."""
@@ -259,7 +263,9 @@ def _module(name: str, **contents: Any) -> types.ModuleType:
 
 _STAND_INS = {
     "_thread": _module("_thread", allocate_lock=Lock, RLock=ReentrantLock),
-    "threading": _module("threading", Thread=Thread, local=Local, TIMEOUT_MAX=1e9, current_thread=lambda: now().current),
+    "threading": _module(
+        "threading", Thread=Thread, local=Local, TIMEOUT_MAX=1e9, current_thread=lambda: now().current
+    ),
     "warnings": _module("warnings", warn=lambda *_, **__: None),
     "collections": _module("collections", deque=Deque),
     "logging": _module("logging", getLogger=lambda name: _Logger()),
@@ -301,13 +307,13 @@ class _Instrument(ast.NodeTransformer):
         self._every_line = every_line
         self._functions: list[str] = []
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         self._functions.append(node.name)
         self.generic_visit(node)
         self._functions.pop()
         return node
 
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         self.generic_visit(node)
         if node.attr in SHARED and self._functions and not isinstance(node.ctx, ast.Del):
             gate = "_read"
@@ -318,7 +324,7 @@ class _Instrument(ast.NodeTransformer):
             node.value = ast.Call(name, [node.value, ast.Constant(node.attr)], [])
         return node
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> Any:  # noqa: N802
+    def visit_AugAssign(self, node: ast.AugAssign) -> Any:
         target = node.target
         if not isinstance(target, ast.Attribute) or target.attr not in SHARED:
             return self.generic_visit(node)
@@ -326,7 +332,7 @@ class _Instrument(ast.NodeTransformer):
         in_two_steps = ast.Assign([target], ast.BinOp(read, node.op, node.value))
         return self.generic_visit(ast.copy_location(in_two_steps, node))
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:  # noqa: N802
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         if isinstance(node.target, ast.Attribute) and node.target.attr == "idle":
             node.value = ast.Call(ast.Name("_IdleDict", ast.Load()), [], [])
         return self.generic_visit(node)
@@ -337,6 +343,17 @@ class _Instrument(ast.NodeTransformer):
             line = ast.Call(ast.Name("_line", ast.Load()), [ast.Constant(node.lineno)], [])
             return [ast.Expr(line), visited]
         return visited
+
+
+def _changed(source: str, old: str, new: str) -> str:
+    """Return the source with a block changed that must be there once, however deep it is indented."""
+    if "\n" not in old and source.count(old) == 1:
+        return source.replace(old, new)
+    for depth in range(0, 24, 4):
+        block = "\n" + indent(dedent(old).strip("\n"), " " * depth)
+        if source.count(block) == 1:
+            return source.replace(block, "\n" + indent(dedent(new).strip("\n"), " " * depth))
+    raise AssertionError(f"this is not there once: {old}")
 
 
 class Copy:
@@ -359,7 +376,7 @@ class Copy:
     def __getitem__(self, short: str) -> Any:
         return self.modules[f"tpool_asyncio.{short}"]
 
-    def case(self, case: "Callable[[Copy, Scheduler], Callable[[], object]]") -> Any:
+    def case(self, case: Case) -> Any:
         """Return a case of these copies as `tests.schedules.explore` takes it."""
 
         def set_up(scheduler: Scheduler) -> Callable[[], object]:
@@ -375,8 +392,7 @@ class Copy:
         assert spec.origin is not None
         source = Path(spec.origin).read_text(encoding="utf-8")
         for _, old, new in mutations:
-            assert source.count(old) == 1, f"{name} does not have this once: {old}"
-            source = source.replace(old, new)
+            source = _changed(source, old, new)
         tree = _Instrument(every_line=self._every_line).visit(ast.parse(source))
         module = types.ModuleType(name)
         vars(module).update(

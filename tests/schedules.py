@@ -245,9 +245,7 @@ def _run(scheduler: Scheduler, case: Case) -> Iterator[bool]:
         if scheduler.errors:
             raise scheduler.errors[0]
         if whole:
-            stuck = [
-                thread.name for thread in scheduler.threads if not thread.ended and not thread.daemon
-            ]
+            stuck = [thread.name for thread in scheduler.threads if not thread.ended and not thread.daemon]
             assert not stuck, f"these threads wait for ever: {stuck}"
             check()
         yield whole
@@ -290,18 +288,14 @@ def _in_order(decisions: _Decisions) -> list[int]:
 class _Search:
     """The decisions of one run: those that are given, and then as few switches as can be."""
 
-    def __init__(
-        self, given: _Decisions, cost: int, waiting: list[list[_Decisions]], seen: dict[int, int]
-    ) -> None:
+    def __init__(self, given: _Decisions, cost: int, waiting: list[list[_Decisions]], seen: dict[int, int]) -> None:
         self._given = _in_order(given)[::-1]
         self._cost = cost
         self._waiting = waiting
         self._seen = seen
         self.taken: _Decisions = None
 
-    def decide(
-        self, scheduler: Scheduler, me: VirtualThread | None, enabled: list[VirtualThread]
-    ) -> VirtualThread:
+    def decide(self, scheduler: Scheduler, me: VirtualThread | None, enabled: list[VirtualThread]) -> VirtualThread:
         taken = self.taken
         if self._given:
             choice = self._given.pop()

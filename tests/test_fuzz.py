@@ -56,6 +56,13 @@ anything = st.one_of(
 fuzz = few_examples(60)
 
 
+def refused(error: Exception, names: set[str]) -> None:
+    """Check that an error is about one of these options and says what would be right."""
+    assert type(error) in (TypeError, ValueError), repr(error)
+    assert any(name in str(error) for name in names), error
+    assert re.search(r" must be |iterate takes an iterable", str(error)), error
+
+
 # Sizes
 
 
@@ -74,7 +81,9 @@ def test_the_environment_variable(text: str) -> None:
     else:
         job = PlainJob(int)
         for _ in range(2):
-            with pytest.raises(ValueError, match="EVENTLET_THREADPOOL_SIZE must be a whole number.* correct or unset it"):
+            with pytest.raises(
+                ValueError, match=r"EVENTLET_THREADPOOL_SIZE must be a whole number.* correct or unset it"
+            ):
                 pool.submit(job)
         assert pool.size == default.DEFAULT_SIZE
         assert pool.statistics()[1:] == (0,) * 11
@@ -90,7 +99,7 @@ def test_sizes(size: Any, how: str) -> None:
     try:
         getattr(pool, how)(size)
     except ValueError as error:
-        assert "the number of threads must be a whole number, 1 or more" in str(error)
+        refused(error, {"the number of threads"})
         assert not isinstance(size, int) or isinstance(size, bool) or size < 0
         assert pool.size == 2
         assert submit(pool, int).result() == 0
@@ -108,7 +117,7 @@ def test_set_num_threads(size: Any) -> None:
     try:
         tpool.set_num_threads(size)
     except ValueError as error:
-        assert "1 or more" in str(error)
+        refused(error, {"the number of threads"})
         assert default.get_num_threads() == before
     else:
         assert default.get_num_threads() == size
@@ -118,15 +127,12 @@ def test_set_num_threads(size: Any) -> None:
 # Pools and options
 
 
-def refused(error: Exception, names: set[str]) -> None:
-    """Check that an error is about one of these options and says what would be right."""
-    assert type(error) in (TypeError, ValueError), repr(error)
-    assert any(name in str(error) for name in names), error
-    assert re.search(r" must be |whole number", str(error)), error
-
-
 @fuzz
-@given(st.fixed_dictionaries({}, optional={"size": anything, "name": anything, "idle_timeout": anything, "exit_grace": anything}))
+@given(
+    st.fixed_dictionaries(
+        {}, optional={"size": anything, "name": anything, "idle_timeout": anything, "exit_grace": anything}
+    )
+)
 def test_pools(options: dict[str, Any]) -> None:
     try:
         pool = tpool.Pool(**options)
@@ -215,7 +221,7 @@ def test_iterate(batch: Any, source: Any, runner: asyncio.Runner) -> None:
             async with tpool.iterate(source, batch=batch) as items:
                 return [item async for item in items]
         except (TypeError, ValueError) as error:
-            assert re.search(r"batch must be|iterate takes an iterable", str(error)), error
+            refused(error, {"batch", "iterate takes"})
             return list(source) if hasattr(source, "__iter__") else []
 
     if source is object or isinstance(source, (Context, Unspeakable)):
@@ -226,7 +232,9 @@ def test_iterate(batch: Any, source: Any, runner: asyncio.Runner) -> None:
 # The command line
 
 words = st.one_of(
-    st.sampled_from(["demo", "bench", "--size", "--limit", "--json", "--rounds", "--loop", "--quick", "uvloop", "asyncio"]),
+    st.sampled_from(
+        ["demo", "bench", "--size", "--limit", "--json", "--rounds", "--loop", "--quick", "uvloop", "asyncio"]
+    ),
     st.sampled_from(["--version", "--help", "-h", "--", "-", "--size=0", "--rounds=-1", "9" * 5_000, "1", "0", "-1"]),
     st.text(max_size=5),
 )

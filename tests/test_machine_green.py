@@ -5,7 +5,6 @@ share. The model says who must be waiting then. ``TPOOL_TESTS=long`` searches a 
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -309,7 +308,7 @@ def test_green_threads_do_what_their_model_does(loop: str, script: Hub) -> None:
         pytest.importorskip("uvloop")
         hubs.use_hub(loop)
     try:
-        run_state_machine_as_test(GreenMachine, settings=few_examples(25, steps=40))  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(GreenMachine, settings=few_examples(25, steps=40))
     finally:
         if loop == "uvloop":
             hubs.get_hub().close()

@@ -191,7 +191,9 @@ class MailboxMachine(RuleBasedStateMachine):
             "cancelled": self.number_cancelled,
             "waiting in mailboxes": arriving,
             "drains on their way": [bool(home.arriving) for home in self.loops],
-            "abandoned": sum(call.left_by_caller or call.home in self.closed and call.done() for call in self.running),
+            "abandoned": sum(
+                call.left_by_caller or (call.home in self.closed and call.done()) for call in self.running
+            ),
         }
 
     def found(self) -> dict[str, Any]:
@@ -201,7 +203,10 @@ class MailboxMachine(RuleBasedStateMachine):
             "queued": snapshot.queued,
             "cancelled": snapshot.cancelled,
             "waiting in mailboxes": {
-                call.number for home in self.loops for call in home.mailbox.outcomes.copy() if isinstance(call, WatchedCall)
+                call.number
+                for home in self.loops
+                for call in home.mailbox.outcomes.copy()
+                if isinstance(call, WatchedCall)
             },
             "drains on their way": [home.mailbox.scheduled.locked() for home in self.loops],
             "abandoned": snapshot.abandoned,
@@ -235,4 +240,4 @@ def test_mailboxes_do_what_their_model_does(loop: str, turn: int, monkeypatch: p
     class Machine(MailboxMachine):
         new_loop = staticmethod(pytest_asyncio_loop_factories()[loop])
 
-    run_state_machine_as_test(Machine, settings=few_examples(12, steps=25))  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Machine, settings=few_examples(12, steps=25))

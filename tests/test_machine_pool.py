@@ -1,4 +1,4 @@
-"""The pool against a simple model of it: whatever is done in whatever order, the right jobs run, and the counts are exact.
+"""The pool against a simple model of it: whatever is done, the right jobs run in their order, and the counts are exact.
 
 After each step the pool comes to rest, since each job does nothing but wait for what it is told. The model says what
 must run then. ``TPOOL_TESTS=long`` searches a hundred times as long.
@@ -318,6 +318,4 @@ def sweeping_from(number: int) -> Iterator[None]:
 @pytest.mark.parametrize("sweep_from", [2, 1_000], ids=["swept early", "never swept"])
 def test_the_pool_does_what_its_model_does(sweep_from: int) -> None:
     with sweeping_from(sweep_from):
-        run_state_machine_as_test(PoolMachine, settings=few_examples(25, steps=30))  # type: ignore[no-untyped-call]
-
-
+        run_state_machine_as_test(PoolMachine, settings=few_examples(25, steps=30))

@@ -10,15 +10,20 @@ from typing import Any
 import pytest
 
 from tests.effort import LONG
-from tests.schedule_cases import CASES, Flag, World
-from tests.schedule_copies import Copy, Lock
+from tests.schedule_cases import CREW_CASES
+from tests.schedule_cases_beyond import LANE_AND_MAILBOX_CASES
+from tests.schedule_copies import Copy, Lock, ReentrantLock
 from tests.schedule_mutants import MUTANTS
+from tests.schedule_world import Flag, World
 from tests.schedules import ScheduleError, Scheduler, explore, explore_at_random
+from tpool_asyncio._pool.crew import Crew
+from tpool_asyncio._pool.default import shared_pool
+from tpool_asyncio._pool.thread_pool import ThreadPool
 
 PREEMPTIONS, LIMIT = (3, 200_000) if LONG else (2, 500)
 RANDOM_RUNS = 5_000 if LONG else 10
 
-by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+by_name = pytest.mark.parametrize("case", [*CREW_CASES, *LANE_AND_MAILBOX_CASES], ids=lambda case: case.__name__)
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +147,9 @@ def test_all_orders_of_three_threads_are_tried() -> None:
 
 
 def test_the_real_modules_are_left_alone(copy: Copy) -> None:
-    from tpool_asyncio._pool import crew
-
-    assert copy["_pool.crew"].Crew is not crew.Crew
-    assert crew.allocate_lock is not Lock
+    assert copy["_pool.crew"].Crew is not Crew
+    assert not isinstance(ThreadPool(1).lock, ReentrantLock)
+    assert not isinstance(shared_pool._crews[-1].scout, Lock)
 
 
 def test_every_line_is_a_point_on_demand(copy: Copy, copy_of_lines: Copy) -> None:

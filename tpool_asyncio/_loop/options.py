@@ -48,12 +48,14 @@ class Options:
         context: Context | None,
         name: str | None,
     ) -> None:
-        if not isinstance(on_cancel, str) or on_cancel not in ("abandon", "wait"):
+        if on_cancel not in ("abandon", "wait"):
             raise ValueError(f"on_cancel must be 'abandon' or 'wait', not {shown(on_cancel)}")
         if limiter is not None and not hasattr(limiter, "acquire_on_behalf_of"):
             raise TypeError(f"limiter must be an anyio.CapacityLimiter, not {shown(limiter)}")
         if context is not None and not isinstance(context, Context):
-            raise TypeError(f"context must be a contextvars.Context, such as copy_context() returns, not {shown(context)}")
+            raise TypeError(
+                f"context must be a contextvars.Context, such as copy_context() returns, not {shown(context)}"
+            )
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a string, not {shown(name)}")
         self._pool = pool

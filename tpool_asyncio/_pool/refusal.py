@@ -9,7 +9,9 @@ __all__ = ["close_unused", "levels_to_user", "not_callable_error", "shown"]
 
 def not_callable_error(fn: object) -> TypeError:
     close_unused(fn)
-    return TypeError(f"the first argument must be callable, not {shown(fn)}; pass the function itself and its arguments")
+    return TypeError(
+        f"the first argument must be callable, not {shown(fn)}; pass the function itself and its arguments"
+    )
 
 
 def shown(thing: object) -> str:
