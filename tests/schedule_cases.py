@@ -131,6 +131,17 @@ def surplus_leaves(copy: Copy, scheduler: Scheduler) -> Callable[[], object]:
     return lambda: world.check(threads=1)
 
 
+def surplus_ends(copy: Copy, scheduler: Scheduler) -> Callable[[], object]:
+    """The size goes down by one while two workers end their jobs."""
+    world = World(copy, scheduler)
+    pool = world.make_pool(2)
+    ended = Flag()
+    for fn in meeting(2):
+        world.submit(partial(_both, fn, ended.set))
+    world.thread(lambda: (ended.wait(), pool.resize(1)))
+    return lambda: world.check(threads=1)
+
+
 def resized_up(copy: Copy, scheduler: Scheduler) -> Callable[[], object]:
     """Two jobs that need one another wait in a pool of one thread, which becomes larger."""
     world = World(copy, scheduler)
@@ -204,6 +215,23 @@ def detached(copy: Copy, scheduler: Scheduler) -> Callable[[], object]:
     return check
 
 
+def looked_at(copy: Copy, scheduler: Scheduler) -> Callable[[], object]:
+    """Somebody looks at the pool while it works and is dismissed."""
+    world = World(copy, scheduler)
+    pool = world.make_pool(1)
+
+    def look() -> None:
+        snapshot = pool.statistics()
+        assert snapshot.threads == snapshot.idle + snapshot.busy + snapshot.parked
+        assert snapshot.submitted <= 2
+        for farewell in pool._farewells:
+            assert farewell.queued() <= 2
+
+    world.thread(lambda: (world.submit(), world.submit(), world.dismiss()))
+    world.thread(look, "observer")
+    return world.check
+
+
 def idle_time_over(copy: Copy, scheduler: Scheduler) -> Callable[[], object]:
     """The idle time of a worker is over when a job comes."""
     world = World(copy, scheduler)
@@ -275,12 +303,14 @@ CREW_CASES = (
     swept,
     resized_down,
     surplus_leaves,
+    surplus_ends,
     resized_up,
     size_set,
     dismissed,
     dismissed_twice,
     dismissed_with_size_zero,
     detached,
+    looked_at,
     idle_time_over,
     start_fails,
     all_started,

@@ -127,6 +127,16 @@ def outcomes_drained(copy: Copy, scheduler: Scheduler) -> Callable[[], object]:
     return world.check
 
 
+def drain_struck(copy: Copy, scheduler: Scheduler) -> Callable[[], object]:
+    """A signal strikes in the middle of a drain; every outcome is settled all the same, one of them perhaps twice."""
+    world = Deliveries(copy, scheduler)
+    world.strike()
+    scheduler.start("loop", world.loop.run, daemon=True)
+    scheduler.start("worker 1", lambda: world.deliver(2))
+    scheduler.start("worker 2", lambda: world.deliver(1))
+    return world.check
+
+
 def loop_closed(copy: Copy, scheduler: Scheduler) -> Callable[[], object]:
     """Two workers leave outcomes for a loop that has been closed; nothing gathers."""
     world = Deliveries(copy, scheduler)
@@ -148,5 +158,6 @@ LANE_AND_MAILBOX_CASES = (
     lane_trash,
     round_trips,
     outcomes_drained,
+    drain_struck,
     loop_closed,
 )

@@ -170,9 +170,16 @@ class Deque(collections.deque[Any]):
         now().point(self._thing, "copy", writes=False)
         return list(super().__iter__())
 
+    def __iter__(self) -> Any:
+        raise AssertionError("to look through a deque is no atomic operation; look through a copy of it")
+
     def __len__(self) -> int:
         now().point(self._thing, "len", writes=False)
         return super().__len__()
+
+    def empty(self) -> bool:
+        """Tell whether there is nothing, without a point, for conditions to wait for."""
+        return not super().__len__()
 
     def __getitem__(self, index: Any) -> Any:
         now().point(self._thing, "look", writes=False)

@@ -149,7 +149,7 @@ MUTANTS: dict[str, tuple[Case, list[Mutation]]] = {
         ],
     ),
     "a worker that is dismissed leaves without a look at the others": (
-        cases.surplus_leaves,
+        cases.surplus_ends,
         [
             (
                 _CREW,
@@ -159,7 +159,7 @@ MUTANTS: dict[str, tuple[Case, list[Mutation]]] = {
         ],
     ),
     "a worker that is excused still counts": (
-        cases.surplus_leaves,
+        cases.surplus_ends,
         [
             (
                 _CREW,
@@ -540,6 +540,25 @@ MUTANTS: dict[str, tuple[Case, list[Mutation]]] = {
                 """,
             ),
         ],
+    ),
+    "a drain that a signal strikes does not come again": (
+        beyond.drain_struck,
+        [
+            (
+                _MAILBOX,
+                """
+                    loop.call_soon(self._drain)
+                    raise
+                """,
+                """
+                    raise
+                """,
+            ),
+        ],
+    ),
+    "a queue is looked through without a copy": (
+        cases.looked_at,
+        [(_POOL, "for job in crew.queue.copy()]", "for job in crew.queue]")],
     ),
     "a closed loop keeps the token": (
         beyond.loop_closed,

@@ -1,6 +1,7 @@
 """What small programs over the pool and the mailbox are made of, and what must hold after each of them."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from tests.schedule_copies import Copy, Deque, now
@@ -28,6 +29,10 @@ class Flag:
             scheduler.note(self._thing, "see the flag", writes=False)
 
 
+class Strike(BaseException):
+    """What comes out of a signal handler, at any step."""
+
+
 class Loop:
     """What is used of an event loop."""
 
@@ -48,8 +53,9 @@ class Loop:
 
     def run(self) -> None:
         while True:
-            now().wait(lambda: bool(list.__len__(list(self.ready.__iter__()))))
-            self.ready.popleft()()
+            now().wait(lambda: not self.ready.empty())
+            with suppress(Strike):
+                self.ready.popleft()()
 
 
 class World:
@@ -198,12 +204,21 @@ class Deliveries:
             def get_loop(self) -> Loop:
                 return loop
 
-            def settle(self) -> None:
-                loop.settled.append(self)
+            def settle(outcome) -> None:  # noqa: N805
+                strikes, self.strikes = self.strikes, 0
+                loop.settled.append(outcome)
+                if strikes:
+                    raise Strike
 
+        self.strikes = 0
         self._outcome = Outcome
         self.made: list[Any] = []
+        self.struck = 0
         self.scheduler = scheduler
+
+    def strike(self) -> None:
+        """Have a signal strike in the middle of the next drain."""
+        self.strikes = self.struck = 1
 
     def deliver(self, times: int) -> None:
         for _ in range(times):
@@ -217,4 +232,5 @@ class Deliveries:
         assert not self.mailbox.outcomes, "an outcome is left in the mailbox"
         assert not self.mailbox.scheduled.locked(), "the token of the mailbox is lost"
         assert not self.loop.ready
-        assert sorted(map(id, self.loop.settled)) == sorted(map(id, self.made))
+        assert {id(outcome) for outcome in self.loop.settled} == {id(outcome) for outcome in self.made}
+        assert len(self.loop.settled) <= len(self.made) + self.struck

@@ -308,7 +308,7 @@ def test_green_threads_do_what_their_model_does(loop: str, script: Hub) -> None:
         pytest.importorskip("uvloop")
         hubs.use_hub(loop)
     try:
-        run_state_machine_as_test(GreenMachine, settings=few_examples(25, steps=40))
+        run_state_machine_as_test(GreenMachine, settings=few_examples(50, steps=40))
     finally:
         if loop == "uvloop":
             hubs.get_hub().close()

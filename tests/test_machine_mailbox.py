@@ -240,4 +240,4 @@ def test_mailboxes_do_what_their_model_does(loop: str, turn: int, monkeypatch: p
     class Machine(MailboxMachine):
         new_loop = staticmethod(pytest_asyncio_loop_factories()[loop])
 
-    run_state_machine_as_test(Machine, settings=few_examples(12, steps=25))
+    run_state_machine_as_test(Machine, settings=few_examples(20, steps=25))

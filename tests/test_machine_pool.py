@@ -318,4 +318,4 @@ def sweeping_from(number: int) -> Iterator[None]:
 @pytest.mark.parametrize("sweep_from", [2, 1_000], ids=["swept early", "never swept"])
 def test_the_pool_does_what_its_model_does(sweep_from: int) -> None:
     with sweeping_from(sweep_from):
-        run_state_machine_as_test(PoolMachine, settings=few_examples(25, steps=30))
+        run_state_machine_as_test(PoolMachine, settings=few_examples(40, steps=30))

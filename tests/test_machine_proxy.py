@@ -388,7 +388,7 @@ class PinnedAsyncProxyMachine(AsyncProxyMachine):
 @pytest.mark.usefixtures("pins_let_go")
 @pytest.mark.parametrize("machine", [GreenProxyMachine, PinnedGreenProxyMachine])
 def test_green_proxies_do_what_their_objects_do(machine: Any, script: Hub) -> None:
-    run_state_machine_as_test(machine, settings=few_examples(12, steps=25))
+    run_state_machine_as_test(machine, settings=few_examples(40, steps=25))
 
 
 @pytest.mark.timeout(3_600 if LONG else 60)
@@ -397,4 +397,4 @@ def test_green_proxies_do_what_their_objects_do(machine: Any, script: Hub) -> No
 def test_proxies_do_what_their_objects_do(machine: Any) -> None:
     with asyncio.Runner() as runner:
         machine.runner = runner
-        run_state_machine_as_test(machine, settings=few_examples(12, steps=25))
+        run_state_machine_as_test(machine, settings=few_examples(40, steps=25))
