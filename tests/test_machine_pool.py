@@ -37,7 +37,7 @@ class ObedientJob(PlainJob):
         self.deliveries = 0
         self.over = False
         self.parked = False
-        self.unpark = threading.Event()
+        self.unpark = threading.Semaphore(0)
 
     def deliver(self) -> None:
         self.deliveries += 1
@@ -47,8 +47,7 @@ class ObedientJob(PlainJob):
         worker = current_worker()
         assert worker is not None
         with worker.crew.parking(worker):
-            assert self.unpark.wait(PATIENCE)
-        self.unpark.clear()
+            assert self.unpark.acquire(timeout=PATIENCE)
 
     def end(self) -> None:
         self.over = True
@@ -151,7 +150,7 @@ class PoolMachine(RuleBasedStateMachine):
     def unpark(self, data: st.DataObject) -> None:
         job = data.draw(st.sampled_from(self.parked()), "job")
         job.parked = False
-        job.unpark.set()
+        job.unpark.release()
 
     # The pool
 
@@ -280,7 +279,7 @@ class PoolMachine(RuleBasedStateMachine):
         while self.waiting() or self.awake() or self.parked():
             for job in self.parked():
                 job.parked = False
-                job.unpark.set()
+                job.unpark.release()
             for crew in self.crews:
                 for job in crew.running:
                     job.orders.put(job.end)
