@@ -155,7 +155,7 @@ async def test_cancelling_the_future_cancels_the_task() -> None:
     async def forever() -> None:
         reached.set()
         try:
-            await asyncio.Event().wait()
+            await asyncio.sleep(3600)
         finally:
             cancelled.set()
 
@@ -207,7 +207,7 @@ def test_a_hub_that_is_closed(script: hubs.Hub) -> None:
 
 def test_what_is_pending_when_a_hub_is_closed() -> None:
     async def forever() -> None:
-        await asyncio.Event().wait()
+        await asyncio.sleep(3600)
 
     def work() -> list[concurrent.futures.Future[Any]]:
         hub = hubs.get_hub()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.gate import PATIENCE, Gate
-from tests.plain_job import PlainJob, crew_of, end, submit
+from tests.plain_job import PlainJob, crew_of, end, join, submit
 from tpool_asyncio._pool.crew import HARD_CAP, Crew
 from tpool_asyncio._pool.thread_pool import ThreadPool
 from tpool_asyncio._pool.worker import Worker, current_worker
@@ -239,3 +239,20 @@ def test_many_threads_submit_to_a_small_pool_that_is_resized_and_dismissed() -> 
     end(pool)
     snapshot = pool.statistics()
     assert (snapshot.completed, snapshot.submitted, snapshot.threads) == (sum(counts), sum(counts), 0)
+
+
+def test_a_job_that_reaches_a_crew_that_was_forgotten_is_counted_and_waited_for() -> None:
+    pool = ThreadPool(1)
+    stale = pool.submit
+    submit(pool, int).result()
+    end(pool)
+    gate = Gate()
+    stale(PlainJob(gate))
+    gate.wait_begun()
+    assert pool.statistics().busy == 1
+    ended = threading.Event()
+    farewell = pool.dismiss(ended.set)
+    assert not ended.is_set()
+    gate.open()
+    assert ended.wait(PATIENCE)
+    join(farewell)

@@ -58,7 +58,7 @@ async def async_engine(folder: Path, **options: Any) -> AsyncIterator[AsyncEngin
 
 
 def is_worker(thread: threading.Thread) -> bool:
-    return type(thread).__name__ == "Worker"
+    return thread.name.startswith("tpool-")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tpool_asyncio._loop.entrance import running_loop
 from tpool_asyncio._loop.source import Source
 from tpool_asyncio._loop.stream import Stream, StreamHolder
 from tpool_asyncio._pool.job import call_name
-from tpool_asyncio._pool.refusal import close_unused
+from tpool_asyncio._pool.refusal import close_unused, shown
 from tpool_asyncio._pool.size import check_batch
 from tpool_asyncio._proxy.method import Method, short_name
 from tpool_asyncio._proxy.object_proxy import ObjectProxy
@@ -140,7 +140,7 @@ def _stream_of(way: "Options", source: Any, args: tuple[Any, ...], kwargs: dict[
         keeps_thread = True
     else:
         close_unused(source)
-        raise TypeError(f"iterate takes an iterable, or a function and its arguments, not {source!r}")
+        raise TypeError(f"iterate takes an iterable, or a function and its arguments, not {shown(source)}")
     return _new_stream(way, opens, call_name(source), keeps_thread, pin, batch=batch, ahead=True)
 
 

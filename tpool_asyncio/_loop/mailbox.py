@@ -1,8 +1,11 @@
 """The outcomes on their way to one loop.
 
 Who may touch what
-    `outcomes` is a deque: workers append to it, the loop takes from it. `scheduled` is a lock used as a token: it is
-    held while a drain is on its way or at work. It is only ever taken without waiting.
+    `outcomes` is a deque: workers append to it, the loop takes from it, by operations that are atomic with the GIL and
+    without. The first one is settled before it is taken, which is right as nobody else takes any: but for a worker that
+    has the token and finds the loop closed, so that no drain is on its way. `scheduled` is a lock used as a token: it
+    is held while a drain is on its way or at work. It is only ever taken without waiting. `pool` and `loop` never
+    change.
 
 Why few wake-ups serve many outcomes, and none is left behind
     A worker (1) appends its outcome, (2) tries to take the token, and if it has it, (3) posts a drain to the loop.

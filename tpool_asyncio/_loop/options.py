@@ -13,6 +13,7 @@ from tpool_asyncio._loop.option_call import Limiter, OptionCall
 from tpool_asyncio._pool.inline import InlineJob, run_inline
 from tpool_asyncio._pool.job import new_claim
 from tpool_asyncio._pool.lane import Lane
+from tpool_asyncio._pool.refusal import shown
 from tpool_asyncio._pool.size import check_seconds
 from tpool_asyncio._pool.worker import Worker
 from tpool_asyncio._proxy.pin import Pin
@@ -48,13 +49,15 @@ class Options:
         name: str | None,
     ) -> None:
         if on_cancel not in ("abandon", "wait"):
-            raise ValueError(f"on_cancel must be 'abandon' or 'wait', not {on_cancel!r}")
+            raise ValueError(f"on_cancel must be 'abandon' or 'wait', not {shown(on_cancel)}")
         if limiter is not None and not hasattr(limiter, "acquire_on_behalf_of"):
-            raise TypeError(f"limiter must be an anyio.CapacityLimiter, not {limiter!r}")
+            raise TypeError(f"limiter must be an anyio.CapacityLimiter, not {shown(limiter)}")
         if context is not None and not isinstance(context, Context):
-            raise TypeError(f"context must be a contextvars.Context, such as copy_context() returns, not {context!r}")
+            raise TypeError(
+                f"context must be a contextvars.Context, such as copy_context() returns, not {shown(context)}"
+            )
         if name is not None and not isinstance(name, str):
-            raise TypeError(f"name must be a string, not {name!r}")
+            raise TypeError(f"name must be a string, not {shown(name)}")
         if context is not None:
             pool._core.home.check_context()
         self._pool = pool

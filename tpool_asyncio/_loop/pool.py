@@ -285,7 +285,7 @@ class Pool:
 
         .. versionadded:: 0.1.0
         """
-        check_seconds("timeout", timeout)
+        timeout = check_seconds("timeout", timeout)
         core = self._core
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout

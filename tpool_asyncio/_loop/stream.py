@@ -38,8 +38,10 @@ A loop that is closed in mid-trip
 Who may touch what
     The deques and `_eager` are changed by atomic operations of either side. `_lock` guards `_reading`, `_stopped`,
     `_is_closing`, `_is_closed` and `_when_closed`. It is reentrant, since the garbage collector may strike while it is
-    held, and find what stops this very stream. The source belongs to the trip, and after the last one to `_close`. All
-    else belongs to the thread of the loop that consumes. `stop` may be called in any thread.
+    held, and find what stops this very stream. The source, `_span` and `_exhausted` belong to the trip, and after the
+    last one to `_close`. The trip sets `_ended`, and `_error` before it; the loop looks at these when it has been told
+    of the end of the trip, or sooner, and then again. `_incoming` is replaced by the trip while there is one, and else
+    by the loop. All else belongs to the thread of the loop that consumes. `stop` may be called in any thread.
 """
 
 import asyncio

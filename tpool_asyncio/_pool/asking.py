@@ -1,4 +1,8 @@
-"""Which workers wait for the code that runs here and now: the chain of calls that wait, one for another."""
+"""Which workers wait for the code that runs here and now: the chain of calls that wait, one for another.
+
+The chain is a tuple in a context, which nobody changes. ``Asker.worker`` is written once more, by the worker when it
+waits no longer, and read by one load in any thread.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -6,9 +6,12 @@ What it guarantees
 
 Who may touch what
     ``queue`` (a deque) and ``idle`` (a dict used as an ordered set) are changed from any thread, by single
-    operations that are atomic under the GIL and under the per-object locks of free-threaded Python. ``workers``,
-    ``parked``, ``size``, ``retired`` and ``dismissing`` are written under the lock of the pool and may be read
-    without it as a hint. ``scout`` is a lock used as a token: it is only ever taken without waiting.
+    operations that are atomic under the GIL and under the per-object locks of free-threaded Python. To look through a
+    queue is no single operation, so a copy of it is looked through, which is one. ``workers``, ``parked``,
+    ``excused``, ``size``, ``retired`` and ``dismissing`` are written under the lock of the pool and may be read
+    without it as a hint: each of those who read them so looks again after a step that has the lock or the token.
+    ``scout`` is a lock used as a token: it is only ever taken without waiting. ``pool`` never changes, and
+    ``idle_timeout`` is written by nobody but the worker of a lane. So nothing here needs the GIL.
 
 One scout at a time
     Waking a thread costs far more than a short job, so a burst of jobs must not wake a thread for each. Whoever adds

@@ -29,7 +29,7 @@ The executor
 """
 
 import sys
-import threading
+from _thread import TIMEOUT_MAX
 from collections import deque
 from collections.abc import Callable, Collection
 from concurrent.futures import BrokenExecutor, Executor
@@ -76,7 +76,7 @@ class Engine(EngineFace):
             )
         self.name = name
         exit_grace = check_seconds("exit_grace", exit_grace)
-        self.exit_grace = None if exit_grace is None else min(exit_grace, threading.TIMEOUT_MAX)
+        self.exit_grace = None if exit_grace is None else min(exit_grace, TIMEOUT_MAX)
         self.local = PerThread()
         self.refusal: Exception | None = None
         self._source = source

@@ -2,19 +2,21 @@
 
 Who may touch a job
     `Job.claim` is a byte array of one byte. Whoever takes that byte has *claimed* the job: ``claim.pop()`` is one
-    atomic operation (under the GIL as well as under the per-object lock of free-threaded Python) and fails on an empty
-    array, so of two rivals exactly one gets the byte: the worker that wants to run the job, or the caller that no
-    longer wants it. Dropping a queued job therefore lets go of its function and arguments at once, although the empty
-    job still stands in the queue.
+    atomic operation (under the GIL as well as under the per-object lock that byte arrays have in free-threaded Python
+    from 3.14 on; before that a list has to do) and fails on an empty array, so of two rivals exactly one gets the byte:
+    the worker that wants to run the job, or the caller that no longer wants it. Dropping a queued job therefore lets go
+    of its function and arguments at once, although the empty job still stands in the queue.
 
     After the claim only the claimer touches the job, until it calls `deliver`; from then on only the receiving side
-    does.
+    does. In between others may look, by one load each, and what they see may be old at once: `fn` and `culprit` for a
+    `name`, `fn` for whether the job has ended, and whatever `unwanted` looks at.
 
 Why a byte array, and why the context may be None
     The garbage collector looks at neither. What a million calls in flight cost above a thousand is its time, and that
     goes by the number of objects it has to look at.
 """
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,6 +31,9 @@ ENDED = "a call that has ended"
 
 new_claim = bytearray(1).copy
 """Makes the claim of a new job. Copying costs half of what constructing does."""
+
+if sys.version_info[:2] == (3, 13) and not sys._is_gil_enabled():  # pragma: no cover - no build that is tested
+    new_claim = [0].copy
 
 SPENT = bytearray()
 """A claim that nobody can take any more."""

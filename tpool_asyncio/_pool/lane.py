@@ -25,6 +25,13 @@ What is dropped in the thread of a lane
     has happened for `_DOZE` seconds: (3) it stops dozing, (4) it empties the trash, and then it sleeps until it is
     woken. Who comes to (1) after (4) finds at (2) that it does not doze.
 
+Who may touch what
+    What a lane has of a `Crew` is as it is there. The trash is a deque, to which any thread appends and from which the
+    worker takes. ``dozing`` is a hint that anybody sets; the order of the steps above makes it right. ``lost`` is
+    written in the child of a fork, where there is one thread. `Lanes` and ``Lane._released`` are written under the lock
+    of the pool, and but for ``_released`` in messages they are read under it. ``Lanes.keeps_free`` is written once,
+    before the lock is taken to dismiss what is free.
+
 Where the garbage collector may strike
     It releases lanes, and that at any point, also in a thread that holds the lock and is in the middle of a method of
     `Lanes`. So each step there is a single operation that leaves everything whole, and none walks a list that a

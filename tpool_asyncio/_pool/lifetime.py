@@ -2,7 +2,7 @@
 
 A pool is registered by a weak reference for as long as it lives; a pool with threads lives, since its workers hold
 it. The registry is a plain dict that is only changed by single atomic operations, so that a fork in any thread at any
-moment finds it whole.
+moment finds it whole; a copy of it, which is one such operation too, is what is looked through.
 
 At exit
     The hook runs when the main thread has ended and all non-daemon threads have been joined. Further calls are
@@ -62,7 +62,7 @@ def come_before(module: str) -> None:
 
 
 def _living() -> "list[ThreadPool | Engine]":
-    return [pool for reference in list(_pools.values()) if (pool := reference()) is not None]
+    return [pool for reference in _pools.copy().values() if (pool := reference()) is not None]
 
 
 def _after_fork_in_child() -> None:

@@ -4,14 +4,24 @@ import os
 import sys
 from types import CoroutineType
 
-__all__ = ["EXITING", "close_unused", "levels_to_user", "not_callable_error"]
+__all__ = ["EXITING", "close_unused", "levels_to_user", "not_callable_error", "shown"]
 
 EXITING = "the interpreter is exiting, so no further calls are taken; make the call earlier, or await it before exit"
 
 
 def not_callable_error(fn: object) -> TypeError:
     close_unused(fn)
-    return TypeError(f"the first argument must be callable, not {fn!r}; pass the function itself and its arguments")
+    return TypeError(
+        f"the first argument must be callable, not {shown(fn)}; pass the function itself and its arguments"
+    )
+
+
+def shown(thing: object) -> str:
+    """Return how a message shows what was passed in; never raises, whatever it is."""
+    try:
+        return repr(thing)
+    except Exception:  # of a class of the user's, or of an int with more digits than Python writes
+        return f"an unprintable {type(thing).__qualname__}"
 
 
 def close_unused(thing: object) -> None:

@@ -6,6 +6,12 @@ Who may touch what
     reentrant, because the garbage collector may strike while it is held, and find the last handle of this very pool,
     which dismisses the crews.
 
+    Without the lock are read, each by one load of an attribute: ``submit`` and ``refusal``, see below; ``size``, for
+    people to look at; and ``_farewells``, to see whether there are any. A farewell that is added just then is seen to
+    by whoever adds it, afterwards. ``_warn_in_place`` is no more than a habit of being brief: two threads that make the
+    first call in place at the same time may both give the warning. ``local`` is different in each thread, and what the
+    workers count is theirs, see `worker`. ``name``, ``idle_timeout`` and ``exit_grace`` never change.
+
     `ThreadPool.submit` is an attribute that always holds the right way to take a job (queue it, run it in place,
     refuse it), so that the fast path asks no questions. A thread may have loaded it just before it changes; then the
     job reaches a crew that has been retired in the meantime, and a retired crew still runs whatever it gets.
@@ -24,7 +30,7 @@ from tpool_asyncio._pool.crew import Crew
 from tpool_asyncio._pool.job import Job
 from tpool_asyncio._pool.lane import Lanes
 from tpool_asyncio._pool.native import RLock, current_thread, local
-from tpool_asyncio._pool.refusal import levels_to_user
+from tpool_asyncio._pool.refusal import levels_to_user, shown
 from tpool_asyncio._pool.size import check_seconds, check_size
 from tpool_asyncio._pool.statistics import Statistics, Tally
 from tpool_asyncio._pool.still_running import RunningCall, running_calls
@@ -60,9 +66,9 @@ class Farewell:
 
     def queued(self) -> int:
         """Return how many calls have not been started."""
-        jobs = [job for crew in self.crews for job in list(crew.queue)]
+        jobs = [job for crew in self.crews for job in crew.queue.copy()]
         for milestone, crew in self.milestones.copy().items():
-            given = list(crew.queue)
+            given = list(crew.queue.copy())
             if milestone in given:
                 jobs += given[: given.index(milestone)]
         return sum(bool(job.claim) and not isinstance(job, Chore) for job in jobs)
@@ -79,7 +85,7 @@ class ThreadPool:
         self, size: int, *, name: str = "tpool", idle_timeout: float | None = None, exit_grace: float | None = 5.0
     ) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"name must be a string, not {name!r}")
+            raise TypeError(f"name must be a string, not {shown(name)}")
         self.size = check_size(size)
         self.name = name
         idle_timeout = check_seconds("idle_timeout", idle_timeout)
@@ -388,7 +394,7 @@ class ThreadPool:
             detached = [worker for crew in self._detached for worker in crew.workers]
             parked = sum(worker.parked > 0 for worker in workers)
             queued = sum(len(crew.queue) for crew in (*self._crews, *self._detached)) - self._dropped
-            queued += sum(not isinstance(job, Chore) for crew in lanes for job in list(crew.queue))
+            queued += sum(not isinstance(job, Chore) for crew in lanes for job in crew.queue.copy())
             jobs = [job for worker in workers if (job := worker.job) is not None and not isinstance(job, Chore)]
             completed = self.tally.completed + sum(worker.completed for worker in (*workers, *detached))
             failed = self.tally.failed + sum(worker.failed for worker in (*workers, *detached))

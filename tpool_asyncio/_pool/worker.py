@@ -54,8 +54,10 @@ def forget_worker_in_children() -> None:
 class Worker:
     """A daemon thread that runs jobs of one crew.
 
-    Only the worker itself writes `job`, `completed` and `failed`; others read them for a snapshot. `parked` and
-    `excused` are guarded by the lock of the pool.
+    Only the worker itself writes `next_job`, `job`, `completed` and `failed`; others read each by one load, for a
+    snapshot. `scouting` and `wake` nobody else touches. `parked` and `excused` are written by the worker under the lock
+    of the pool, for others to read under it. `bell` is a lock that is released once by whoever has taken the worker
+    out of ``idle``, which is atomic, and so by one thread at a time.
     """
 
     def __init__(self, crew: "Crew", name: str, *, scouting: bool) -> None:

@@ -7,7 +7,6 @@ everything is as it was.
 
 import asyncio
 import inspect
-import threading
 import weakref
 from collections.abc import Callable
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from typing import Any
 
 from anyio._backends._asyncio import AsyncIOBackend
 
+from tpool_asyncio._pool.native import allocate_lock
 from tpool_asyncio.interop._anyio_route import Route
 
 __all__ = ["switch"]
@@ -30,7 +30,7 @@ class _Switch:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._everywhere: Route | None = None
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Route, ...]]
         self._by_loop = weakref.WeakKeyDictionary()
