@@ -9,7 +9,7 @@ When the job calls back with `from_thread`, a loop is needed after all. The work
 the lock, and from there on waits in the loop. A script that has been interrupted, by Ctrl-C, gives up the call and
 releases the lock without a loop; since it may do so before (1), the worker looks now and then whether it has. The
 script looks up from the bell now and then, too: a signal that comes a moment before a thread begins to wait on a lock
-does not wake it.
+does not wake it, and a job that waits for what the script imports never ends.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from typing import Any
 from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.loop_job import LoopJob, outcome_of
+from tpool_asyncio._pool.importing import LOOK_AGAIN, import_error, stuck_in_import
 from tpool_asyncio._pool.job import new_claim
 from tpool_asyncio._pool.lane import Lane
 from tpool_asyncio._pool.refusal import not_callable_error
@@ -31,10 +32,6 @@ from tpool_asyncio._pool.thread_pool import ThreadPool
 __all__ = ["call_in_script"]
 
 _logger = logging.getLogger("tpool_asyncio")
-
-_LOOK_AGAIN = 1.0
-"""Seconds after which either of them looks whether something else has happened."""
-
 
 class ScriptCall(LoopJob):
     """A call whose caller waits on a lock."""
@@ -79,7 +76,7 @@ class ScriptCall(LoopJob):
             self.loop_made = loop_made
             if not self.given_up:
                 self.bell.release()
-                while not loop_made.acquire(True, _LOOK_AGAIN) and not self.given_up:
+                while not loop_made.acquire(True, LOOK_AGAIN) and not self.given_up:
                     pass
         if self.loop is None:
             raise asyncio.CancelledError("the script that made this call has stopped waiting for it")
@@ -154,8 +151,10 @@ class ScriptCall(LoopJob):
         try:
             script.at_bell = True
             script.raise_ctrl_c()  # if it came before
-            while not self.bell.acquire(True, _LOOK_AGAIN):
-                pass
+            while not self.bell.acquire(True, LOOK_AGAIN):
+                for job, module in stuck_in_import(self.pool.home):
+                    if job is self:
+                        raise import_error(self.name, module)
         finally:
             script.at_bell = False
 

@@ -43,20 +43,28 @@ class _PerThread(threading.local):
 
 
 class Farewell:
-    """Waits until some crews have run everything they have and their threads are at their end."""
+    """Waits until some crews have run everything they have and their threads are at their end.
 
-    __slots__ = ("crews", "done", "ended", "milestones", "spared")
+    Who asks from inside a call waits neither for itself nor for others that do the same, or they would wait for each
+    other for ever.
+    """
+
+    __slots__ = ("crews", "done", "ended", "milestones", "spared", "waited_for")
 
     def __init__(self, crews: list[Crew], spared: Collection[Worker], done: Callable[[], object]) -> None:
         self.crews = crews
         self.spared = spared  # workers not to wait for, such as the one that asks
         self.done = done
+        self.waited_for = True
         self.ended: list[Worker] = []  # threads that have nothing left to do but to end
         self.milestones: dict[Chore, Crew] = {}  # how far the lanes have to come that stay
 
-    def complete(self) -> bool:
-        """Tell, under the lock of the pool, whether there is nobody left to wait for."""
-        return not self.milestones and not any(crew.has_work_left(self.spared) for crew in self.crews)
+    def complete(self, askers: "set[Worker]") -> bool:
+        """Tell, under the lock of the pool, whether there is nobody left to wait for but those who wait like this."""
+        spared = {*self.spared, *askers} if self.spared else ()
+        if any(crew.workers.isdisjoint(spared) for crew in self.milestones.values()):
+            return False
+        return not any(crew.has_work_left(spared) for crew in self.crews)
 
     def queued(self) -> int:
         """Return how many calls have not been started."""
@@ -323,7 +331,8 @@ class ThreadPool:
         """Say that it is done to whoever waits for crews that have nothing left to do."""
         if self._farewells:
             with self.lock:
-                complete = [farewell for farewell in self._farewells if farewell.complete()]
+                askers = {worker for farewell in self._farewells if farewell.waited_for for worker in farewell.spared}
+                complete = [farewell for farewell in self._farewells if farewell.complete(askers)]
                 self._farewells = [farewell for farewell in self._farewells if farewell not in complete]
             for farewell in complete:
                 farewell.done()
@@ -359,6 +368,11 @@ class ThreadPool:
     def serves(self, worker: Worker) -> bool:
         """Return whether this is one of the pool's workers, those of its lanes included."""
         return worker.crew.pool is self
+
+    def workers(self) -> list[Worker]:
+        """Return all that there are at the moment."""
+        with self.lock:
+            return [worker for crew in self._all_crews() for worker in crew.workers]
 
     def next_thread_name(self) -> str:
         return f"{self.name}-{next(self._thread_numbers)}"

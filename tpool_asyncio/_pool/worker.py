@@ -6,7 +6,7 @@ from _thread import allocate_lock
 from contextvars import Context
 from typing import TYPE_CHECKING
 
-from tpool_asyncio._pool.job import Job
+from tpool_asyncio._pool.job import Job, new_claim
 from tpool_asyncio._pool.neighbours import greet
 
 if TYPE_CHECKING:
@@ -50,11 +50,17 @@ class Worker(threading.Thread):
         self.parked = 0  # how many things in this thread wait, parked; a loop inside a job can run several
         self.excused = False
         self.wake: Callable[[], object] | None = None  # wakes the caller of the last job, if that is still to be done
+        self.stillborn = False  # whether it was given up before it came to live
+        self._life = new_claim()  # claimed by the thread that comes to live, or by the one that gives up starting it
         self.bell = allocate_lock()  # released once by whoever takes this worker out of `Crew.idle`
         self.bell.acquire()
 
     def run(self) -> None:
         """Serve the crew until it has no more use for this worker. The body of the thread."""
+        try:
+            self._life.pop()
+        except IndexError:
+            return
         _here.worker = self
         try:
             greet()
@@ -62,6 +68,22 @@ class Worker(threading.Thread):
         finally:
             self.wake_caller()
             self.crew.leave(self)
+
+    def give_up(self) -> bool:
+        """Have this never serve, since its start has failed; return False if it lives."""
+        try:
+            self._life.pop()
+        except IndexError:
+            return self.stillborn
+        self.stillborn = True
+        return True
+
+    def ring(self) -> None:
+        """Ring the bell, if it has not been rung."""
+        try:
+            self.bell.release()
+        except RuntimeError:
+            pass
 
     def _serve(self) -> None:
         crew = self.crew
