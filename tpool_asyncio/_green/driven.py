@@ -145,7 +145,7 @@ class Driven(greenlet):
         except BaseException as error:
             # Without this frame the traceback starts in the user's code, and does not lead back to this greenlet.
             self._traceback = error.__traceback__ and error.__traceback__.tb_next
-            self._error = error.with_traceback(self._traceback)
+            self._error = BaseException.with_traceback(error, self._traceback)
         self._over = True
         value = None
         del fn, args, kwargs  # an error keeps this frame too

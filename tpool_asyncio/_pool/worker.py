@@ -147,10 +147,14 @@ class Worker(threading.Thread):
             else:
                 job.value = context.run(job.fn, *job.args, **job.kwargs)  # type: ignore[arg-type, misc]
         except BaseException as error:
-            # Without this frame the traceback starts in the user's code, and holds nothing of the pool's.
-            job.error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
-            job.culprit = job.name
+            job.error = error
             self.failed += 1
+            try:
+                job.culprit = job.name
+                # Without this frame the traceback starts in the user's code, and holds nothing of the pool's.
+                BaseException.with_traceback(error, error.__traceback__ and error.__traceback__.tb_next)
+            except BaseException:
+                _logger.exception("an exception of the type %s could not be prepared", type(error).__qualname__)
         else:
             self.completed += 1
         job.fn = job.args = job.kwargs = job.context = context = None
