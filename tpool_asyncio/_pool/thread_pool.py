@@ -384,7 +384,8 @@ class ThreadPool:
             workers = [worker for crew in (*self._crews, *lanes) for worker in crew.workers]
             detached = [worker for crew in self._detached for worker in crew.workers]
             parked = sum(worker.parked > 0 for worker in workers)
-            queued = sum(len(crew.queue) for crew in (*self._crews, *self._detached)) - self._dropped
+            standing = sum(len(crew.queue) for crew in (*self._crews, *self._detached))
+            queued = min(standing, standing - self._dropped)  # who is struck by a signal may have dropped one uncounted
             queued += sum(not isinstance(job, Chore) for crew in lanes for job in list(crew.queue))
             jobs = [job for worker in workers if (job := worker.job) is not None and not isinstance(job, Chore)]
             completed = self.tally.completed + sum(worker.completed for worker in (*workers, *detached))

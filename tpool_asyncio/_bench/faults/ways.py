@@ -12,7 +12,7 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
@@ -44,6 +44,10 @@ class Way:
     module = "asyncio"
     has = frozenset({"tasks", "loops"})
     loops = LOOPS
+    documented: Mapping[str, str] = {
+        "exit_with_a_stuck_call": "waits for its threads at exit, as the documentation of concurrent.futures says",
+    }
+    """By the case: what the package says of itself that is not what the case demands."""
 
     def __init__(self, loop: str, *, quick: bool = False) -> None:
         self.loop_name = loop
@@ -156,6 +160,11 @@ class _Executor(Way):
     name = "run_in_executor"
     title = "ThreadPoolExecutor"
     module = "concurrent.futures"
+    documented: Mapping[str, str] = {
+        **Way.documented,
+        "nested_at_size_1": "waits for itself, as its documentation warns",
+        "back_and_forth_at_size_1": "waits for itself, as its documentation warns",
+    }
 
     def set_up(self) -> None:
         self.executor = ThreadPoolExecutor(self.size)
@@ -175,6 +184,7 @@ class _Anyio(Way):
     name = "anyio"
     title = "anyio.to_thread"
     module = "anyio.to_thread"
+    documented: Mapping[str, str] = {}
 
     def set_up(self) -> None:
         self._limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
@@ -212,6 +222,7 @@ class _Tpool(Way):
     name = "tpool"
     title = "tpool.execute"
     module = "tpool_asyncio.tpool"
+    documented: Mapping[str, str] = {}
     has = frozenset({"tasks", "loops", "pool"})
 
     def set_up(self) -> None:
@@ -313,6 +324,7 @@ class _Eventlet(Way):
     name = "eventlet"
     title = "eventlet.tpool"
     module = "eventlet"
+    documented: Mapping[str, str] = {}
     has = frozenset({"tasks", "green"})
     loops = ("asyncio",)
 
