@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--contestant", action="append", choices=WAYS, help="one of them; may be repeated")
     parser.add_argument("--loop", choices=LOOPS, default="asyncio", help="on which loop (default: asyncio)")
     parser.add_argument("--quick", action="store_true", help="fewer calls in storms")
-    parser.add_argument("--at-once", type=int, default=2, metavar="N", help="how many processes at once (default: 2)")
+    parser.add_argument("--at-once", type=int, default=3, metavar="N", help="how many processes at once (default: 3)")
     parser.add_argument("--list", action="store_true", help="say what each case demands, and end")
     parser.add_argument("--markdown", metavar="PATH", help="a page of the documentation whose table is to be made anew")
     add_json_option(parser, "faults")

@@ -48,7 +48,7 @@ def _imports_itself(way: Way) -> None:
 def call_at_import_of_itself(way: Way) -> None:
     """A call at import time of a function that imports the very module.
 
-    The importing thread waits for the call, and the call for the import. The call gets a value, or within 6 s an error
+    The importing thread waits for the call, and the call for the import. The call gets a value, or within 5 s an error
     that names the module; and the process ends well.
     """
     ended = _imports_itself(way)

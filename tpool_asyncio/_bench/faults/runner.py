@@ -14,7 +14,7 @@ from tpool_asyncio._bench.faults.ways import WAYS
 
 __all__ = ["LIMIT", "Cell", "Results", "run_all", "run_here"]
 
-LIMIT = 30.0
+LIMIT = 20.0
 """Seconds after which a process that runs one case is killed."""
 
 
@@ -79,7 +79,7 @@ def run_all(
     loop: str,
     *,
     quick: bool = False,
-    at_once: int = 2,
+    at_once: int = 3,
     on_done: Callable[[str, str, Cell], object] = lambda *_: None,
 ) -> Results:
     """Run each case with each contestant in a process of its own, so many at once."""

@@ -2,7 +2,7 @@
 
 __all__ = ["PATIENCE", "Differs", "Hangs", "NotApplicable", "Verdict", "Wrong", "check"]
 
-PATIENCE = 6.0
+PATIENCE = 5.0
 """Seconds after which something that should come at once is said to hang."""
 
 

@@ -11,6 +11,7 @@ while it is in use), ``green`` (green threads).
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -54,6 +55,7 @@ class Way:
         self.quick = quick
         self.size = 4
         self.noise: list[str] = []
+        self.may_be_noisy = False
         import_module(self.module)
         self.set_up()
 
@@ -350,6 +352,8 @@ class _Eventlet(Way):
             return None, error
 
     async def to_coroutine(self, fn: Callable[..., Any], /, *args: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():  # inside a call, where there is no hub
+            return self.tpool.execute(fn, *args)
         value, error = await self._spawn(self._outcome, fn, *args)
         if error is not None:
             try:
@@ -367,6 +371,8 @@ class _Eventlet(Way):
     def run(self, main: Callable[[], Coroutine[Any, Any, Any]], *, debug: bool = False) -> Any:
         if debug:
             raise NotApplicable("has a loop of its own")
+        if threading.current_thread() is not threading.main_thread():
+            return drive(main())
         return import_module("eventlet.asyncio").spawn_for_awaitable(main()).wait()
 
     def spawn(self, fn: Callable[..., Any], /, *args: Any) -> Any:
