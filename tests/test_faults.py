@@ -100,7 +100,9 @@ def test_tables() -> None:
 def test_the_script(tmp_path: Path) -> None:
     script = Path(__file__).parent.parent / "benchmarks" / "faults.py"
     figures, page = tmp_path / "figures.json", tmp_path / "page.md"
-    page.write_text("# Head\n\n<!-- made by benchmarks/faults.py --markdown; what is below is written over -->\n\nold\n")
+    page.write_text(
+        "# Head\n\n<!-- made by benchmarks/faults.py --markdown; what is below is written over -->\n\nold\n"
+    )
     command = [sys.executable, str(script), "--only", "nested_at_size_1", "--quick", "--contestant", "tpool"]
     done = subprocess.run(
         [*command, "--json", str(figures), "--markdown", str(page)], capture_output=True, text=True, check=True

@@ -11,6 +11,8 @@ are `self_timed`; `worlds` are the packages with green threads, and `crowds` is 
 the pool. `proxy_connections` are the ways to a database, `proxy_material` is what there is to read. `one_processor`
 makes small differences visible.
 
+`faults` is about what is right and wrong, not about what it costs: the same cases for every contestant.
+
 No module here imports `tpool_asyncio.tpool` before the contestant of that name is opened. The package itself is loaded
 in every child process, since these modules are part of it; it starts no thread and changes nothing before its first
 call.

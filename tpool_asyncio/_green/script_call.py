@@ -33,6 +33,7 @@ __all__ = ["call_in_script"]
 
 _logger = logging.getLogger("tpool_asyncio")
 
+
 class ScriptCall(LoopJob):
     """A call whose caller waits on a lock."""
 

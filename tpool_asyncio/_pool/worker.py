@@ -3,6 +3,7 @@
 import logging
 import threading
 from _thread import allocate_lock
+from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING
 
@@ -80,10 +81,8 @@ class Worker(threading.Thread):
 
     def ring(self) -> None:
         """Ring the bell, if it has not been rung."""
-        try:
+        with suppress(RuntimeError):
             self.bell.release()
-        except RuntimeError:
-            pass
 
     def _serve(self) -> None:
         crew = self.crew

@@ -1,12 +1,13 @@
 """A case: a small program into which a contestant is plugged, and by which criterion it is judged."""
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tpool_asyncio._bench.faults.ways import Way
 
 __all__ = ["CASES", "GROUPS", "PROGRAMS", "Case", "case", "program"]
@@ -54,7 +55,7 @@ def case(group: str, *needs: str, alone: bool = False) -> "Callable[[Callable[[W
     return register
 
 
-def program(body: "Callable[[Way], Any]") -> "Callable[[Way], Any]":
+def program(body: "Callable[[Way], Any]") -> "Callable[..., Any]":
     """Make a function a program that cases run in a process of its own, see `Way.process`."""
     PROGRAMS[body.__name__] = body
     return partial(_run_program, body.__name__)

@@ -5,6 +5,7 @@ import gc
 import sys
 import threading
 import weakref
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from tpool_asyncio._bench.faults.case import case
@@ -41,10 +42,8 @@ def many_calls(way: Way) -> None:
             if index % 10:
                 await way.call(int)
             else:
-                try:
+                with suppress(LookupError):
                     await way.call(_fail)
-                except LookupError:
-                    pass
 
     async def main() -> None:
         await calls(200)
@@ -60,7 +59,8 @@ def many_calls(way: Way) -> None:
 def many_loops(way: Way) -> None:
     """Memory and threads do not grow with the number of loops made and closed.
 
-    After 200 loops, each with three calls, there are fewer than two blocks of memory more for each, and no more threads.
+    After 200 loops, each with three calls, there are fewer than two blocks of memory more for each, and no more
+    threads.
     """
 
     async def main() -> None:
@@ -102,11 +102,11 @@ class _Thing:
 
     def __call__(self, argument: object, fails: bool) -> object:
         if fails:
-            raise _Failure(self, argument)
+            raise _FailureError(self, argument)
         return _Thing()
 
 
-class _Failure(Exception):
+class _FailureError(Exception):
     pass
 
 
@@ -123,7 +123,7 @@ def let_go(way: Way) -> None:
         references: list[weakref.ref[Any]] = [weakref.ref(fn), weakref.ref(argument)]
         try:
             references.append(weakref.ref(await way.call(fn, argument, fails)))
-        except _Failure as error:
+        except _FailureError as error:
             references.append(weakref.ref(error))
             del error
         return references
@@ -159,8 +159,8 @@ def _nap() -> None:
 def let_go_when_cancelled(way: Way) -> None:
     """Function and argument of a call that is cancelled are let go of.
 
-    No garbage collection happens. A call that waits in the queue is cancelled, and let go of at once, though the threads
-    are busy for longer.
+    No garbage collection happens. A call that waits in the queue is cancelled, and let go of at once, though the
+    threads are busy for longer.
     """
     way.set_size(1)
     opened = threading.Event()
@@ -177,10 +177,8 @@ def let_go_when_cancelled(way: Way) -> None:
             del fn, argument
             await asyncio.sleep(0.02)
             waiting.cancel()
-            try:
+            with suppress(asyncio.CancelledError):
                 await waiting
-            except asyncio.CancelledError:
-                pass
             del waiting
             await asyncio.sleep(0.02)
             check(not any(reference() for reference in references), "function or argument kept while others run")
@@ -199,24 +197,20 @@ def let_go_when_cancelled(way: Way) -> None:
 def no_cycles(way: Way) -> None:
     """No call leaves work for the garbage collector.
 
-    After 300 calls, a third of which fail and a third of which are cancelled, the collector finds no object that belongs
-    to a call: fewer than one for every ten.
+    After 300 calls, a third of which fail and a third of which are cancelled, the collector finds fewer than one object
+    for every ten.
     """
 
     async def calls(number: int) -> None:
         for _ in range(number // 3):
             await way.call(int)
-            try:
+            with suppress(LookupError):
                 await way.call(_fail)
-            except LookupError:
-                pass
             call = way.start(int)
             await asyncio.sleep(0)
             call.cancel()
-            try:
+            with suppress(asyncio.CancelledError):
                 await call
-            except asyncio.CancelledError:
-                pass
             del call
             await asyncio.sleep(0)
 

@@ -5,6 +5,7 @@ import builtins
 import gc
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from tpool_asyncio._bench.faults.case import case
@@ -81,7 +82,7 @@ def every_exception(way: Way) -> None:
     way.run(main)
 
 
-class _Awkward(Exception):
+class _AwkwardError(Exception):
     """Cannot be made a string, pickled, compared or hashed."""
 
     def __str__(self) -> str:
@@ -98,13 +99,13 @@ class _Awkward(Exception):
     __hash__ = None  # type: ignore[assignment]
 
 
-class _Unmakeable(Exception):
+class _UnmakeableError(Exception):
     def __init__(self) -> None:
         raise LookupError("never made")
 
 
 def _raise_unmakeable() -> None:
-    raise _Unmakeable
+    raise _UnmakeableError
 
 
 class _Slotted(BaseException):
@@ -112,7 +113,7 @@ class _Slotted(BaseException):
 
     __slots__ = ()
 
-    def with_traceback(self, tb: object) -> NoReturn:
+    def with_traceback(self, _: object) -> NoReturn:
         raise LookupError("no traceback")
 
 
@@ -125,13 +126,11 @@ def awkward_exceptions(way: Way) -> None:
     """
 
     async def main() -> None:
-        for error in (_Awkward(), _Slotted()):
+        for error in (_AwkwardError(), _Slotted()):
             caught = await _raised(way, error)
             check(caught is error, f"{type(error).__name__} arrives as {type(caught).__name__}")
-        try:
+        with suppress(LookupError):
             await way.within(way.call(_raise_unmakeable), "the caller of what raises an error that cannot be made")
-        except LookupError:
-            pass
         check(await way.within(way.call(len, "abc"), "a call after these") == 3, "a call after these")
 
     way.run(main)

@@ -4,14 +4,16 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tpool_asyncio._bench.faults.case import case
 from tpool_asyncio._bench.faults.verdicts import PATIENCE, Hangs, NotApplicable, Wrong, check
 from tpool_asyncio._bench.faults.waiters import Gate, until
 from tpool_asyncio._bench.faults.ways import Way
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
 
 __all__: list[str] = []
 
@@ -115,7 +117,6 @@ def killall_in_calls(way: Any) -> None:
     """
     gate = Gate()
     both = threading.Barrier(2)
-    loop: asyncio.AbstractEventLoop
 
     def end_it() -> bool:
         both.wait(PATIENCE)

@@ -156,11 +156,12 @@ def in_another_process(name: str, loop: str) -> None:
 def _processes(way: Way) -> None:
     _works(way)
     for method in multiprocessing.get_all_start_methods()[: 1 if os.environ.get("TPOOL_FAULTS_QUICK") else 3]:
-        process = multiprocessing.get_context(method).Process(target=in_another_process, args=(way.name, way.loop_name))
-        process.start()  # type: ignore[attr-defined]
-        process.join(PATIENCE)  # type: ignore[attr-defined]
-        print(f"{method}: {process.exitcode}", flush=True)  # type: ignore[attr-defined]
-        process.kill()  # type: ignore[attr-defined]
+        context: Any = multiprocessing.get_context(method)
+        process = context.Process(target=in_another_process, args=(way.name, way.loop_name))
+        process.start()
+        process.join(PATIENCE)
+        print(f"{method}: {process.exitcode}", flush=True)
+        process.kill()
 
 
 @case("process", alone=True)
@@ -459,10 +460,10 @@ def traced(way: Way) -> None:
     """
     seen: set[tuple[str, str]] = set()
 
-    def trace(frame: Any, event: str, arg: object) -> None:
+    def trace(frame: Any, *_: object) -> None:
         seen.add(("trace", frame.f_code.co_name))
 
-    def profile(frame: Any, event: str, arg: object) -> None:
+    def profile(frame: Any, *_: object) -> None:
         seen.add(("profile", frame.f_code.co_name))
 
     threading.settrace(trace)
@@ -474,7 +475,7 @@ def traced(way: Way) -> None:
     finally:
         sys.settrace(None)
         sys.setprofile(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
         threading.setprofile(None)
     missing = {("trace", _be_traced.__name__), ("profile", _be_traced.__name__)} - seen
     check(not missing, f"not seen: {', '.join(kind for kind, _ in missing)}")

@@ -6,7 +6,7 @@ PATIENCE = 5.0
 """Seconds after which something that should come at once is said to hang."""
 
 
-class Verdict(Exception):
+class Verdict(Exception):  # noqa: N818 - it need not be an error
     """The verdict on a case, with what there is to say about it."""
 
     word = "ok"

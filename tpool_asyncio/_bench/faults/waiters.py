@@ -5,6 +5,7 @@ import gc
 import random
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from tpool_asyncio._bench.faults.case import case
@@ -156,10 +157,8 @@ def cancelled_at_delivery(way: Way) -> None:
                 for _ in range(turns):
                     await asyncio.sleep(0)
                 call.cancel()
-                try:
+                with suppress(LookupError):
                     check(await ending(way, call, "the waiter") != "timed out", "the waiter times out")
-                except LookupError:
-                    pass
         await way.within(way.call(int), "the next call")
 
     way.run(main)

@@ -8,6 +8,8 @@ What a case may need of a contestant, and else does not apply to it: ``tasks`` (
 while it is in use), ``green`` (green threads).
 """
 
+# ruff: noqa: ARG002 - not every way needs what others do
+
 import asyncio
 import subprocess
 import sys
@@ -44,7 +46,7 @@ class Way:
     title = "asyncio.to_thread"
     module = "asyncio"
     has = frozenset({"tasks", "loops"})
-    loops = LOOPS
+    loops: tuple[str, ...] = LOOPS
     documented: Mapping[str, str] = {
         "exit_with_a_stuck_call": "waits for its threads at exit, as the documentation of concurrent.futures says",
     }
@@ -178,7 +180,7 @@ class _Executor(Way):
     def equip(self, loop: asyncio.AbstractEventLoop) -> None:
         pass
 
-    def call(self, fn: Callable[..., Any], /, *args: Any) -> "asyncio.Future[Any]":
+    def call(self, fn: Callable[..., Any], /, *args: Any) -> "asyncio.Future[Any] | Coroutine[Any, Any, Any]":
         return asyncio.get_running_loop().run_in_executor(self.executor, partial(fn, *args))
 
 
@@ -304,7 +306,7 @@ class _Script(_Tpool):
     title = "green.tpool in a script"
     module = "tpool_asyncio.green.tpool"
     has = frozenset({"pool"})
-    loops = ("asyncio",)
+    loops: tuple[str, ...] = ("asyncio",)
 
     async def to_coroutine(self, fn: Callable[..., Any], /, *args: Any) -> Any:
         return self.pool.execute(fn, *args)
@@ -328,13 +330,13 @@ class _Eventlet(Way):
     module = "eventlet"
     documented: Mapping[str, str] = {}
     has = frozenset({"tasks", "green"})
-    loops = ("asyncio",)
+    loops: tuple[str, ...] = ("asyncio",)
 
     def set_up(self) -> None:
         eventlet = import_module("eventlet")
         eventlet.hubs.use_hub("asyncio")
-        self.tpool = import_module("eventlet.tpool")
-        self.tpool.QUIET = True
+        self.tpool: Any = import_module("eventlet.tpool")
+        vars(self.tpool)["QUIET"] = True  # it would print every error
         self.set_size(self.size)
         self._spawn = eventlet.spawn
 
