@@ -158,3 +158,30 @@ def test_to_recover_when_nothing_is_wrong_does_no_harm() -> None:
     thread.join()
     has_all_its_threads(pool, 4)
     end(pool)
+
+
+def test_a_worker_that_nobody_rings_looks_up_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    # (1) A thread is struck, and again whenever it tries to make that good: it has the token, and has taken the only
+    # worker out of ``idle``. (2) The job of another thread is queued without either.
+    monkeypatch.setattr(crew, "_LOOK_AGAIN", 0.01)
+    pool = ThreadPool(1)
+    crew_of(pool).struck = True
+    submit(pool, int).result()
+    while not crew_of(pool).idle:
+        pass
+    crew_of(pool).scout.acquire(False)
+    crew_of(pool).idle.popitem()
+    assert submit(pool, len, "abc").result() == 3
+    has_all_its_threads(pool, 1)
+    end(pool)
+
+
+def test_idle_threads_leave_in_time_although_they_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "_LOOK_AGAIN", 0.01)
+    pool = ThreadPool(1, idle_timeout=0.03)
+    crew_of(pool).struck = True
+    submit(pool, int).result()
+    while crew_of(pool).workers:
+        pass
+    assert submit(pool, len, "abc").result() == 3
+    end(pool)

@@ -35,7 +35,8 @@ What if a signal handler raises
     whoever may wait for a ring that does not come, and stirs. That errs on the side of one scout too many, which does
     no harm: as long as the token is taken, somebody is on his way who will give it back and look again, and a scout
     without a token is only one more of those. From then on (``struck``) a token may have been given back already, and
-    a bell may ring although nobody has taken its worker out of ``idle``. The first step after the blow is one that
+    a bell may ring although nobody has taken its worker out of ``idle``; and workers look up from their rest now and
+    then, lest several blows in a row have kept somebody from making good what the first one did. The first step after the blow is one that
     nothing can come in between: C code that the interpreter enters before it looks for signals again.
 """
 
@@ -57,6 +58,9 @@ HARD_CAP = 512
 """How many workers of a pool may be parked at once; more looks like a runaway recursion between loop and pool."""
 
 _ABSENT: Any = object()
+
+_LOOK_AGAIN = 0.5
+"""Seconds after which a worker looks up from its rest, once a signal handler has raised in between."""
 
 
 class Crew:
@@ -251,6 +255,8 @@ class Crew:
         if (self.queue or self.dismissing or left_over) and idle.pop(worker, _ABSENT) is None:
             return False
         # If it was no longer in ``idle``, somebody has taken it out, and its bell is about to ring.
+        if self.struck:
+            return self._rest_lightly(worker)
         if worker.bell.acquire(True, self.idle_timeout):
             if self.struck:
                 idle.pop(worker, None)
@@ -259,6 +265,18 @@ class Crew:
             return False if self.queue else None
         worker.bell.acquire()
         return True
+
+    def _rest_lightly(self, worker: Worker) -> bool | None:
+        """Do what is left of `rest` where a ring may be lost, and the token too: look up now and then."""
+        nap = _LOOK_AGAIN if self.idle_timeout < 0 else min(self.idle_timeout, _LOOK_AGAIN)
+        waited = 0.0
+        while True:
+            if worker.bell.acquire(True, nap) or self.queue or self.dismissing or worker not in self.idle:
+                self.idle.pop(worker, None)
+                return True
+            waited += nap
+            if 0 <= self.idle_timeout <= waited:
+                return None if self.idle.pop(worker, _ABSENT) is None else True
 
     def excuse(self, worker: Worker) -> bool:
         """Decide, while ``dismissing``, whether this worker may leave; if so it no longer counts from here on."""
