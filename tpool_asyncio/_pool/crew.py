@@ -36,8 +36,9 @@ What if a signal handler raises
     no harm: as long as the token is taken, somebody is on his way who will give it back and look again, and a scout
     without a token is only one more of those. From then on (``struck``) a token may have been given back already, and
     a bell may ring although nobody has taken its worker out of ``idle``; and workers look up from their rest now and
-    then, lest several blows in a row have kept somebody from making good what the first one did. The first step after the blow is one that
-    nothing can come in between: C code that the interpreter enters before it looks for signals again.
+    then, lest several blows in a row have kept somebody from making good what the first one did. The first step after
+    the blow is one that nothing can come in between: C code that the interpreter enters before it looks for signals
+    again.
 """
 
 from _thread import allocate_lock
@@ -106,7 +107,7 @@ class Crew:
         except BaseException:
             self.struck = True
             try:
-                self.scout.release()
+                self.scout.release()  # before anything else can strike
             except RuntimeError:
                 pass
             finally:

@@ -1,7 +1,8 @@
 """What every way to make a call does when things go wrong, in the same cases for all of them.
 
 A `case` is a small program into which one of the `ways` is plugged; it ends well or raises one of the `verdicts`. The
-cases themselves are in `outcomes`, `waiters`, `loops`, `pools`, `processes`, `imports` and `memory`. `child` runs one
+cases themselves are in `outcomes`, `waiters`, `loops`, `pools`, `processes`, `exits`, `signals`, `imports` and
+`memory`; `some_calls` is what some of them have in common. `child` runs one
 or more of them in this process, `runner` has them run in processes of their own with a time limit, and `report` makes a
 table of what came of it.
 
