@@ -69,7 +69,7 @@ def as_markdown(cases: Sequence[Case], contestants: Sequence[str], results: Resu
                 cells.append(f"**{cell.verdict}**{mark}" if mark else cell.verdict)
             lines.append(f"| {case.title} | " + " | ".join(cells) + " |")
         lines += ["", *(f"{number}. {note}" for number, note in enumerate(notes, 1)), ""]
-        lines += [f"- *{case.title}*: {case.criterion}" for case in rows if case.criterion]
+        lines += [f"- *{_plain(case.title)}*: {_plain(case.criterion)}" for case in rows if case.criterion]
         lines.append("")
     return "\n".join(lines)
 
