@@ -43,7 +43,7 @@ def test_the_loop_of_a_script_runs_while_the_script_waits(script: hubs.Hub) -> N
 def test_a_script_that_waits_for_a_call_without_a_loop_gets_one(
     script: hubs.Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tpool_asyncio._green.script_call._LOOK_AGAIN", 2 * PATIENCE)
+    monkeypatch.setattr("tpool_asyncio._green.script_call.LOOK_AGAIN", 2 * PATIENCE)
     for number in range(10):
         gate = Gate()
 

@@ -125,7 +125,7 @@ class Mix:
                 f"crew: size {crew.size}, {len(crew.queue)} queued, {len(crew.idle)} idle, retired {crew.retired},"
                 f" dismissing {crew.dismissing}, scout {crew.scout.locked()}, workers {workers}"
             )
-        lines += [f"farewell: complete {each.complete()}, spared {each.spared}" for each in core._farewells]
+        lines += [f"farewell: complete {each.complete(set())}, spared {each.spared}" for each in core._farewells]
         for loop in self.loops:
             lines.append(str(loop))
             lines += [f"  {task}" for task in ([] if loop.is_closed() else asyncio.all_tasks(loop))]

@@ -14,6 +14,8 @@ makes small differences visible.
 `web` is about services: `web_server` is a contestant's process, `web_load` the one that makes the requests, and
 `web_watch` asks what does not block meanwhile.
 
+`faults` is about what is right and wrong, not about what it costs: the same cases for every contestant.
+
 No module here imports `tpool_asyncio.tpool` before the contestant of that name is opened. The package itself is loaded
 in every child process, since these modules are part of it; it starts no thread and changes nothing before its first
 call.

@@ -17,9 +17,12 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from greenlet import GreenletExit
+
 from tpool_asyncio._green.current import get_hub
 from tpool_asyncio._green.driven import conclude, drive
 from tpool_asyncio._green.green_thread import GreenThread
+from tpool_asyncio._green.hub import HUB_ENDS
 from tpool_asyncio._green.waiting import await_, can_wait
 from tpool_asyncio._pool.refusal import close_unused
 
@@ -62,7 +65,13 @@ async def run(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     if green:
         wanted = drive(green, wanted)
         del green  # or else the traceback of an error would lead back to it
-        return await wanted  # type: ignore[no-any-return]
+        try:
+            return await wanted  # type: ignore[no-any-return]
+        except GreenletExit as end:
+            if end.args == HUB_ENDS:
+                # The hub ends, and this function with it. To the task, which is the user's, that is a cancellation.
+                raise asyncio.CancelledError("the hub of this thread has been closed") from None
+            raise
     try:
         return conclude(green)  # type: ignore[no-any-return]
     finally:

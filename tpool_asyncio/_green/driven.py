@@ -153,7 +153,7 @@ class Driven(greenlet):
         except BaseException as error:
             # Without this frame the traceback starts in the user's code, and does not lead back to this greenlet.
             self._traceback = error.__traceback__ and error.__traceback__.tb_next
-            self._error = error.with_traceback(self._traceback)
+            self._error = BaseException.with_traceback(error, self._traceback)
             if self._interrupts and isinstance(error, CancelledError):  # out of the waiting of some other library
                 self._error = self._exchange(error)
         self._over = True

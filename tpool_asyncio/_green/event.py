@@ -26,7 +26,8 @@ class _Sent:
         if self.error is None:
             return self.value
         try:
-            raise self.error.with_traceback(self.traceback)  # so that it does not grow with each who gets it
+            # So that it does not grow with each who gets it.
+            raise BaseException.with_traceback(self.error, self.traceback)
         finally:
             del self
 

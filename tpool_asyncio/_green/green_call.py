@@ -16,7 +16,9 @@ from typing import Any
 from tpool_asyncio._green.driven import Driven, Parking, resume
 from tpool_asyncio._green.hosts import is_watched
 from tpool_asyncio._loop.entrance import new_entrance
+from tpool_asyncio._loop.import_watch import watch_imports
 from tpool_asyncio._loop.loop_job import LoopJob, presentable
+from tpool_asyncio._pool.importing import module_locks
 from tpool_asyncio._pool.job import new_claim
 from tpool_asyncio._pool.lane import Lane
 from tpool_asyncio._pool.refusal import not_callable_error
@@ -87,6 +89,8 @@ def call_and_park(
     loop = task.get_loop()  # cheaper than to ask which loop runs
     if mailbox is None or mailbox.loop() is not loop:
         mailbox, submit = new_entrance(pool, loop)
+    elif module_locks:  # some thread imports something; a green thread may do so in a loop that is used already
+        watch_imports(mailbox, loop)
     if not callable(fn):
         raise not_callable_error(fn)
     call = GreenCall()

@@ -276,7 +276,7 @@ def _run_in_place(function: Callable[..., T], args: Any, kwargs: Any) -> GreenTh
     try:
         value = function(*args, **kwargs)
     except Exception as error:
-        failure = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+        failure = BaseException.with_traceback(error, error.__traceback__ and error.__traceback__.tb_next)
     green: GreenThread[T] = GreenThread(get_hub(), function, (), {})
     green._value, green._error = value, failure
     green._traceback = None if failure is None else failure.__traceback__

@@ -199,7 +199,7 @@ class GreenThread(Driven, Generic[T]):
             _take_for_collected(self._task)
         error = self._error
         # As it was, without those who have raised it before.
-        return self._value, None if error is None else error.with_traceback(self._traceback)
+        return self._value, None if error is None else BaseException.with_traceback(error, self._traceback)
 
     def kill(self, *throw_args: Any) -> None:
         """End the green thread by an exception where it waits. Its ``finally`` blocks run.
@@ -333,4 +333,4 @@ def kill_error(throw_args: tuple[Any, ...], what: str = "kill") -> BaseException
             raise TypeError(f"{what} raises an exception or a class of exceptions, not {kind!r}")
         error = kind() if value is None else kind(*value) if isinstance(value, tuple) else kind(value)
     traceback = rest[1] if len(rest) > 1 else None
-    return error if traceback is None else error.with_traceback(traceback)
+    return error if traceback is None else BaseException.with_traceback(error, traceback)

@@ -37,12 +37,15 @@ if TYPE_CHECKING:
 
     from tpool_asyncio._green.green_thread import GreenThread
 
-__all__ = ["Hub", "LoopFactory"]
+__all__ = ["HUB_ENDS", "Hub", "LoopFactory"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+HUB_ENDS = ("its hub has been closed",)
+"""The arguments of the `GreenletExit` that a hub raises at its end."""
 
 GRACE = 5.0
 """Seconds that green threads have to end after they have been told to."""
@@ -295,7 +298,7 @@ class Hub:
                 continue
             (before if monotonic() - green._told_to_end < patience else told).append(green)
         for green in told:
-            green._tell_to_end(GreenletExit())
+            green._tell_to_end(GreenletExit(*HUB_ENDS))
         return told, before
 
     async def _wait_for_end(self, told: "list[GreenThread[Any]]", before: "list[GreenThread[Any]]") -> None:
@@ -308,7 +311,7 @@ class Hub:
         if late:
             await asyncio.wait([green._task for green in late if green._task], timeout=half)
         for green in _not_ended(before):
-            green._interrupt(GreenletExit())
+            green._interrupt(GreenletExit(*HUB_ENDS))
         late = _not_ended(late)
         if late:
             await asyncio.wait([green._task for green in late if green._task], timeout=self.grace and half)

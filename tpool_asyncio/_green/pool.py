@@ -293,7 +293,7 @@ class Pool:
 
         Nothing is cancelled. Other green threads go on meanwhile. Calls made from now on are not part of it: they get
         new threads. Several threads, loops and green threads may do this at once. From inside a call of this pool it
-        waits for all others.
+        waits for all others but those that wait like this themselves.
 
         Args:
             timeout: Seconds to wait, None for as long as it takes.

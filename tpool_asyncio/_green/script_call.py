@@ -9,7 +9,7 @@ When the job calls back with `from_thread`, a loop is needed after all. The work
 the lock, and from there on waits in the loop. A script that has been interrupted, by Ctrl-C, gives up the call and
 releases the lock without a loop; since it may do so before (1), the worker looks now and then whether it has. The
 script looks up from the bell now and then, too: a signal that comes a moment before a thread begins to wait on a lock
-does not wake it.
+does not wake it, and a job that waits for what the script imports never ends.
 
 Other threads may want the loop, too (`Hub.run_threadsafe`). Such a thread (a) makes the loop and posts what it has,
 then (b) rings the bell of a script that is known to wait. The script (c) makes itself known and (d) waits only if there
@@ -29,6 +29,7 @@ from typing import Any
 from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.loop_job import TOLD_TO_STOP, LoopJob, outcome_of
+from tpool_asyncio._pool.importing import LOOK_AGAIN, import_error, stuck_in_import
 from tpool_asyncio._pool.job import new_claim
 from tpool_asyncio._pool.lane import Lane
 from tpool_asyncio._pool.native import LockType, allocate_lock
@@ -38,9 +39,6 @@ from tpool_asyncio._pool.thread_pool import ThreadPool
 __all__ = ["call_in_script"]
 
 _logger = logging.getLogger("tpool_asyncio")
-
-_LOOK_AGAIN = 1.0
-"""Seconds after which either of them looks whether something else has happened."""
 
 
 class ScriptCall(LoopJob):
@@ -87,7 +85,7 @@ class ScriptCall(LoopJob):
             self.loop_made = loop_made
             if not self.given_up:
                 self._ring()
-                while not loop_made.acquire(True, _LOOK_AGAIN) and not self._has_loop() and not self.given_up:
+                while not loop_made.acquire(True, LOOK_AGAIN) and not self._has_loop() and not self.given_up:
                     pass
         if self.loop is None:
             raise asyncio.CancelledError("the script that made this call has stopped waiting for it")
@@ -174,8 +172,10 @@ class ScriptCall(LoopJob):
             script.ring = self._ring
             script.at_bell = True
             script.raise_ctrl_c()  # if it came before
-            while not self.hub._started and not self.bell.acquire(True, _LOOK_AGAIN):
-                pass
+            while not self.hub._started and not self.bell.acquire(True, LOOK_AGAIN):
+                for job, module in stuck_in_import(self.pool.home):
+                    if job is self:
+                        raise import_error(self.name, module)
         finally:
             script.at_bell = False
             script.ring = None

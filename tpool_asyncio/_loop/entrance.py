@@ -3,7 +3,9 @@
 import asyncio
 from typing import TYPE_CHECKING, TypeAlias
 
+from tpool_asyncio._loop.import_watch import watch_imports
 from tpool_asyncio._loop.mailbox import Mailbox
+from tpool_asyncio._pool.importing import module_locks
 from tpool_asyncio._pool.refusal import not_callable_error
 from tpool_asyncio._pool.worker import current_worker
 
@@ -51,6 +53,8 @@ def new_entrance(pool: "ThreadPool | Lane", loop: asyncio.AbstractEventLoop) -> 
         pool.local.mailbox = mailbox
     elif pool.serves(worker):
         return mailbox, worker.run_job
+    if module_locks:
+        watch_imports(mailbox, loop)
     return mailbox, pool.submit
 
 

@@ -41,13 +41,14 @@ TURN = 1_000
 class Mailbox:
     """Where the workers of a pool leave outcomes for the calls that a thread made on one loop."""
 
-    __slots__ = ("loop", "outcomes", "pool", "scheduled")
+    __slots__ = ("loop", "outcomes", "pool", "scheduled", "watched")
 
     def __init__(self, pool: ThreadPool, loop: AbstractEventLoop) -> None:
         self.pool = pool
         self.loop = weakref.ref(loop)
         self.outcomes: deque[LoopJob] = deque()
         self.scheduled = allocate_lock()
+        self.watched = False  # whether somebody looks after calls that are made in the middle of an import
 
     def schedule(self) -> "list[LoopJob] | None":
         """With the token in hand: have the loop drain this mailbox. Any thread.

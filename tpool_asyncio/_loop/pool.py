@@ -267,7 +267,7 @@ class Pool:
 
         Nothing is cancelled; cancel what is no longer wanted before. The loop goes on meanwhile. Calls made from now
         on are not part of it: they get new threads. Several loops and tasks may do this at once. From inside a call of
-        this pool it waits for all others.
+        this pool it waits for all others but those that wait like this themselves.
 
         Args:
             timeout: Seconds to wait, None for as long as it takes.
@@ -298,6 +298,7 @@ class Pool:
                 done, _ = await asyncio.wait([waiting], timeout=timeout)
             finally:
                 waiting.cancel()
+                farewell.waited_for = False
         if done:
             # The last destructors of a thread may take their time.
             while farewell.ending() and (deadline is None or loop.time() < deadline):

@@ -294,7 +294,7 @@ class Stream:
             try:
                 self._context.run(self._fill)
             except BaseException as failure:
-                error = failure.with_traceback(failure.__traceback__ and failure.__traceback__.tb_next)
+                error = BaseException.with_traceback(failure, failure.__traceback__ and failure.__traceback__.tb_next)
             with self._lock:
                 if error is not None and not self._stopped:  # else it belongs to an item that nobody wants
                     self._error = error

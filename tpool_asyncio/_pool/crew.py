@@ -31,6 +31,17 @@ Why no wake-up is lost
     sees the job; if it then finds nobody idle, every worker is before (5), so at (6) it sees the job. Each side first
     writes and then looks, so they cannot both miss each other. Whatever makes room for a new worker (a leave, a
     parking, a larger size) counts as adding work: first it makes the room, then it calls `Crew.stir`.
+
+What if a signal handler raises
+    It may do so in the main thread only, and there between any two steps: somebody may have taken the token, or a
+    worker out of ``idle``, and know nothing of it. So who is struck puts the token back whether he has it or not, rings
+    whoever may wait for a ring that does not come, and stirs. That errs on the side of one scout too many, which does
+    no harm: as long as the token is taken, somebody is on his way who will give it back and look again, and a scout
+    without a token is only one more of those. From then on (``struck``) a token may have been given back already, and
+    a bell may ring although nobody has taken its worker out of ``idle``; and workers look up from their rest now and
+    then, lest several blows in a row have kept somebody from making good what the first one did. The first step after
+    the blow is one that nothing can come in between: C code that the interpreter enters before it looks for signals
+    again.
 """
 
 from collections import deque
@@ -52,6 +63,9 @@ HARD_CAP = 512
 
 _ABSENT: Any = object()
 
+_LOOK_AGAIN = 0.5
+"""Seconds after which a worker looks up from its rest, once a signal handler has raised in between."""
+
 
 class Crew:
     """Workers, their queue, and the rules by which workers are started, woken and sent away."""
@@ -67,6 +81,7 @@ class Crew:
         "retired",
         "scout",
         "size",
+        "struck",
         "workers",
     )
 
@@ -82,19 +97,56 @@ class Crew:
         self.excused = 0
         self.retired = False
         self.dismissing = False
+        self.struck = False  # whether a signal handler has ever raised in between
 
     # Adding work, from any thread
 
     def submit(self, job: Job) -> None:
         """Queue a job. On the fast path of every call."""
-        self.queue.append(job)
-        if self.scout.acquire(False):
-            self._send_scout()
+        try:
+            self.queue.append(job)
+            if self.scout.acquire(False):
+                self._send_scout()
+        except BaseException:
+            self.struck = True
+            try:
+                self.scout.release()  # before anything else can strike
+            except RuntimeError:
+                pass
+            finally:
+                self._recover()
+            raise
 
     def stir(self) -> None:
         """See to it that somebody looks at the queue and at ``dismissing`` again, if there is reason to."""
-        if (self.queue or self.dismissing) and self.scout.acquire(False):
-            self._send_scout()
+        try:
+            if (self.queue or self.dismissing) and self.scout.acquire(False):
+                self._send_scout()
+        except BaseException:
+            self.struck = True
+            try:
+                self.scout.release()
+            except RuntimeError:
+                pass
+            finally:
+                self._recover()
+            raise
+
+    def _recover(self) -> None:
+        """Make good what an exception out of a signal handler may have left half done; see the theory.
+
+        Struck again, it starts again.
+        """
+        try:
+            for worker in self.workers.copy():
+                if worker.stillborn:
+                    self._strike_off(worker)
+                elif worker.job is None and worker.next_job is None and worker not in self.idle:
+                    worker.ring()
+        except BaseException:
+            self._recover()
+            raise
+        self.stir()
 
     def _send_scout(self) -> None:
         """With the token in hand: pass it to an idle worker or to a new one, or put it back if there is neither."""
@@ -106,14 +158,25 @@ class Crew:
                 try:
                     if startable and self.queue and self.hire(scouting=True):
                         return
-                except Exception as error:
+                except (RuntimeError, MemoryError) as error:
                     startable = self._start_failed(error)
-                self.scout.release()
+                self._put_back()
                 if not self._wants_scout(startable) or not self.scout.acquire(False):
                     return
             else:
-                worker.bell.release()
+                if self.struck:
+                    worker.ring()
+                else:
+                    worker.bell.release()
                 return
+
+    def _put_back(self) -> None:
+        """Give the token back, unless somebody who was struck has done so."""
+        try:
+            self.scout.release()
+        except RuntimeError:
+            if not self.struck:
+                raise
 
     def _wants_scout(self, startable: bool) -> bool:
         if self.queue:
@@ -125,27 +188,38 @@ class Crew:
         if self.queue or (self.dismissing and self.idle):
             self._send_scout()
             return
-        self.scout.release()
+        try:
+            self.scout.release()
+        except RuntimeError:
+            if not self.struck:
+                raise
         if self.queue or self.dismissing:
             self.stir()
 
     def hire(self, *, scouting: bool) -> bool:
         """Start a worker if the size allows one more; raises what `threading.Thread.start` raises."""
-        with self.pool.lock:
-            if (self.retired and not self.queue) or self._active() >= self.size:
-                return False
-            worker = Worker(self, self.pool.next_thread_name(), scouting=scouting)
-            self.workers.add(worker)
-            self.pool.keep(self)
+        worker = None
         try:
-            worker.start()
-        except Exception:
             with self.pool.lock:
-                self.workers.discard(worker)
-                self.recount()
-            self.pool.bid_farewell()  # one that has come to count on this worker meanwhile
+                if (self.retired and not self.queue) or self._active() >= self.size:
+                    return False
+                worker = Worker(self, self.pool.next_thread_name(), scouting=scouting)
+                self.workers.add(worker)
+                self.pool.keep(self)
+            worker.start()
+        except BaseException:
+            # After a blow out of a signal handler the thread may be running all the same; then it stays.
+            if worker is not None and worker.give_up():
+                self._strike_off(worker)
             raise
         return True
+
+    def _strike_off(self, worker: Worker) -> None:
+        """Take out a worker that never came to live."""
+        with self.pool.lock:
+            self.workers.discard(worker)
+            self.recount()
+        self.pool.bid_farewell()  # one that has come to count on this worker meanwhile
 
     def _start_failed(self, cause: Exception) -> bool:
         """Give every queued caller the error if no thread is there that could ever run its call.
@@ -185,12 +259,28 @@ class Crew:
         if (self.queue or self.dismissing or left_over) and idle.pop(worker, _ABSENT) is None:
             return False
         # If it was no longer in ``idle``, somebody has taken it out, and its bell is about to ring.
+        if self.struck:
+            return self._rest_lightly(worker)
         if worker.bell.acquire(True, self.idle_timeout):
+            if self.struck:
+                idle.pop(worker, None)
             return True
         if idle.pop(worker, _ABSENT) is None:
             return False if self.queue else None
         worker.bell.acquire()
         return True
+
+    def _rest_lightly(self, worker: Worker) -> bool | None:
+        """Do what is left of `rest` where a ring may be lost, and the token too: look up now and then."""
+        nap = _LOOK_AGAIN if self.idle_timeout < 0 else min(self.idle_timeout, _LOOK_AGAIN)
+        waited = 0.0
+        while True:
+            if worker.bell.acquire(True, nap) or self.queue or self.dismissing or worker not in self.idle:
+                self.idle.pop(worker, None)
+                return True
+            waited += nap
+            if 0 <= self.idle_timeout <= waited:
+                return None if self.idle.pop(worker, _ABSENT) is None else True
 
     def excuse(self, worker: Worker) -> bool:
         """Decide, while ``dismissing``, whether this worker may leave; if so it no longer counts from here on."""

@@ -49,6 +49,10 @@ class EngineFace:
         """Return False: no worker of this process runs what an engine is given."""
         return False
 
+    def workers(self) -> list[Worker]:
+        """Return none: the calls run elsewhere; see `ThreadPool.workers`."""
+        return []
+
     def check_keeps(self, what: str) -> NoReturn:
         """Refuse what uses objects of this process."""
         raise not_on_an_engine(what, "objects stay in this process, and its calls run in another one")

@@ -49,20 +49,28 @@ class PerThread(local):
 
 
 class Farewell:
-    """Waits until some crews have run everything they have and their threads are at their end."""
+    """Waits until some crews have run everything they have and their threads are at their end.
 
-    __slots__ = ("crews", "done", "ended", "milestones", "spared")
+    Who asks from inside a call waits neither for itself nor for others that do the same, or they would wait for each
+    other for ever.
+    """
+
+    __slots__ = ("crews", "done", "ended", "milestones", "spared", "waited_for")
 
     def __init__(self, crews: list[Crew], spared: Collection[Worker], done: Callable[[], object]) -> None:
         self.crews = crews
         self.spared = spared  # workers not to wait for, such as the one that asks
         self.done = done
+        self.waited_for = True
         self.ended: list[Worker] = []  # threads that have nothing left to do but to end
         self.milestones: dict[Chore, Crew] = {}  # how far the lanes have to come that stay
 
-    def complete(self) -> bool:
-        """Tell, under the lock of the pool, whether there is nobody left to wait for."""
-        return not self.milestones and not any(crew.has_work_left(self.spared) for crew in self.crews)
+    def complete(self, askers: "set[Worker]") -> bool:
+        """Tell, under the lock of the pool, whether there is nobody left to wait for but those who wait like this."""
+        spared = {*self.spared, *askers} if self.spared else ()
+        if any(crew.workers.isdisjoint(spared) for crew in self.milestones.values()):
+            return False
+        return not any(crew.has_work_left(spared) for crew in self.crews)
 
     def queued(self) -> int:
         """Return how many calls have not been started."""
@@ -330,7 +338,8 @@ class ThreadPool:
         """Say that it is done to whoever waits for crews that have nothing left to do."""
         if self._farewells:
             with self.lock:
-                complete = [farewell for farewell in self._farewells if farewell.complete()]
+                askers = {worker for farewell in self._farewells if farewell.waited_for for worker in farewell.spared}
+                complete = [farewell for farewell in self._farewells if farewell.complete(askers)]
                 self._farewells = [farewell for farewell in self._farewells if farewell not in complete]
             for farewell in complete:
                 farewell.done()
@@ -383,6 +392,11 @@ class ThreadPool:
     def check_context(self) -> None:
         """Do nothing; see `Engine.check_context`."""
 
+    def workers(self) -> list[Worker]:
+        """Return all that there are at the moment."""
+        with self.lock:
+            return [worker for crew in self._all_crews() for worker in crew.workers]
+
     def next_thread_name(self) -> str:
         return f"{self.name}-{next(self._thread_numbers)}"
 
@@ -393,7 +407,8 @@ class ThreadPool:
             workers = [worker for crew in (*self._crews, *lanes) for worker in crew.workers]
             detached = [worker for crew in self._detached for worker in crew.workers]
             parked = sum(worker.parked > 0 for worker in workers)
-            queued = sum(len(crew.queue) for crew in (*self._crews, *self._detached)) - self._dropped
+            standing = sum(len(crew.queue) for crew in (*self._crews, *self._detached))
+            queued = min(standing, standing - self._dropped)  # who is struck by a signal may have dropped one uncounted
             queued += sum(not isinstance(job, Chore) for crew in lanes for job in crew.queue.copy())
             jobs = [job for worker in workers if (job := worker.job) is not None and not isinstance(job, Chore)]
             completed = self.tally.completed + sum(worker.completed for worker in (*workers, *detached))

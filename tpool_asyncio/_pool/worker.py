@@ -2,10 +2,11 @@
 
 import logging
 import sys
+from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING
 
-from tpool_asyncio._pool.job import Job
+from tpool_asyncio._pool.job import Job, new_claim
 from tpool_asyncio._pool.native import allocate_lock, local, new_thread
 from tpool_asyncio._pool.neighbours import greet
 
@@ -73,6 +74,8 @@ class Worker:
         self.prepare: Callable[[Context], object] | None = None  # called with the context of each job, see `neighbours`
         self.orphaned = False  # whether the process was forked in the middle of a job, whose caller is in the parent
         self.wake: Callable[[], object] | None = None  # wakes the caller of the last job, if that is still to be done
+        self.stillborn = False  # whether it was given up before it came to live
+        self._life = new_claim()  # claimed by the thread that comes to live, or by the one that gives up starting it
         self.bell = allocate_lock()  # released once by whoever takes this worker out of `Crew.idle`
         self.bell.acquire()
         self._thread: threading.Thread | None = None
@@ -98,12 +101,30 @@ class Worker:
 
     def run(self) -> None:
         """Serve the crew until it has no more use for this worker. The body of the thread."""
+        try:
+            self._life.pop()
+        except IndexError:
+            return
         _here.worker = self
         try:
             self._serve()
         finally:
             self.wake_caller()
             self.crew.leave(self)
+
+    def give_up(self) -> bool:
+        """Have this never serve, since its start has failed; return False if it lives."""
+        try:
+            self._life.pop()
+        except IndexError:
+            return self.stillborn
+        self.stillborn = True
+        return True
+
+    def ring(self) -> None:
+        """Ring the bell, if it has not been rung."""
+        with suppress(RuntimeError):
+            self.bell.release()
 
     def _serve(self) -> None:
         crew = self.crew
@@ -174,10 +195,14 @@ class Worker:
             else:
                 job.value = context.run(job.fn, *job.args, **job.kwargs)  # type: ignore[arg-type, misc]
         except BaseException as error:
-            # Without this frame the traceback starts in the user's code, and holds nothing of the pool's.
-            job.error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
-            job.culprit = job.name
+            job.error = error
             self.failed += 1
+            try:
+                job.culprit = job.name
+                # Without this frame the traceback starts in the user's code, and holds nothing of the pool's.
+                BaseException.with_traceback(error, error.__traceback__ and error.__traceback__.tb_next)
+            except BaseException:
+                _logger.exception("an exception of the type %s could not be prepared", type(error).__qualname__)
         else:
             self.completed += 1
         job.fn = job.args = job.kwargs = job.context = context = None

@@ -1,0 +1,187 @@
+"""Exceptions out of signal handlers, in the middle of what hands a job to the pool.
+
+The interpreter looks for signals when a function begins, after each call, and when it jumps back. Tracing raises the
+exception at one after another of these points. Whatever was struck, the pool has to have the use of all its threads
+afterwards.
+"""
+
+import opcode
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from tests.gate import PATIENCE, Gate
+from tests.plain_job import PlainJob, crew_of, end, submit
+from tpool_asyncio._pool import crew, thread_pool, worker
+from tpool_asyncio._pool.thread_pool import ThreadPool
+from tpool_asyncio._pool.worker import Worker
+
+FILES = {module.__file__ for module in (crew, thread_pool, worker)}
+
+
+POINTS = {"CALL", "CALL_KW", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD"}
+
+
+class Blow(BaseException):
+    """What the handler raises."""
+
+
+def struck(number: int, body: Callable[[], object]) -> bool:
+    """Run this and raise at the point of the pool's code that has this number; return False if there is none."""
+    count = 0
+    struck = False
+    last: dict[FrameType, str] = {}
+
+    def trace(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal count, struck
+        if frame.f_code.co_filename not in FILES:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and not struck:
+            before, last[frame] = last.get(frame), opcode.opname[frame.f_code.co_code[frame.f_lasti]]
+            count += before in POINTS
+            if count > number:
+                struck = True
+                raise Blow
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        body()
+    except Blow:
+        pass
+    finally:
+        sys.settrace(before)
+    return struck
+
+
+def has_all_its_threads(pool: ThreadPool, number: int) -> None:
+    """Check that so many jobs can run at once, and no more."""
+    gate = Gate()
+    jobs = [submit(pool, gate) for _ in range(number + 1)]
+    gate.wait_begun(number)
+    assert pool.statistics().threads == number
+    gate.open()
+    for job in jobs:
+        job.result()
+    assert submit(pool, len, "abc").result() == 3
+
+
+@pytest.mark.parametrize("idle", [0, 1, 2])
+def test_no_thread_and_no_wake_up_is_lost_wherever_it_strikes(idle: int) -> None:
+    number = 0
+    warm = ThreadPool(1)
+    struck(sys.maxsize, lambda: crew_of(warm).submit(PlainJob(int)))  # Python 3.12 traces them from the second time on
+    end(warm)
+    while True:
+        pool = ThreadPool(2)
+        gate = Gate()
+        jobs = [submit(pool, gate) for _ in range(idle)]
+        gate.wait_begun(idle)
+        gate.open()
+        for job in jobs:
+            job.result()
+        while len(crew_of(pool).idle) < idle:
+            pass
+        happened = struck(number, lambda: crew_of(pool).submit(PlainJob(int)))  # noqa: B023
+        has_all_its_threads(pool, 2)
+        end(pool)
+        if not happened:
+            break
+        number += 1
+    assert number > 3
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_it_strikes_while_a_thread_is_being_started(alive: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = Worker.start
+    blows = [Blow()]
+
+    def struck_start(self: Worker) -> None:
+        if not alive and blows:
+            raise blows.pop()
+        start(self)
+        if blows:
+            raise blows.pop()
+
+    monkeypatch.setattr(Worker, "start", struck_start)
+    pool = ThreadPool(1)
+    with pytest.raises(Blow):
+        submit(pool, int)
+    has_all_its_threads(pool, 1)
+    end(pool)
+
+
+def test_a_thread_that_comes_up_after_it_was_given_up_serves_nobody() -> None:
+    pool = ThreadPool(1)
+    late = Worker(crew_of(pool), "late", scouting=True)
+    crew_of(pool).workers.add(late)
+    assert late.give_up()
+    assert late.give_up()
+    late.start()
+    late.join(PATIENCE)
+    assert not late.is_alive()
+    crew_of(pool)._recover()  # finds it, in case that the thread that gave it up was struck once more
+    assert not crew_of(pool).workers
+    has_all_its_threads(pool, 1)
+    end(pool)
+
+
+def test_a_thread_that_lives_is_not_given_up() -> None:
+    pool = ThreadPool(1)
+    submit(pool, int).result()
+    (living,) = crew_of(pool).workers
+    assert not living.give_up()
+    end(pool)
+
+
+def test_to_recover_when_nothing_is_wrong_does_no_harm() -> None:
+    pool = ThreadPool(4)
+    stop = threading.Event()
+
+    def recover() -> None:
+        crew_of(pool).struck = True
+        while not stop.is_set():
+            crew_of(pool)._recover()
+
+    thread = threading.Thread(target=recover)
+    thread.start()
+    for turn in range(300):
+        jobs = [submit(pool, pow, 2, number) for number in range(turn % 8)]
+        assert [job.result() for job in jobs] == [2**number for number in range(turn % 8)]
+    stop.set()
+    thread.join()
+    has_all_its_threads(pool, 4)
+    end(pool)
+
+
+def test_a_worker_that_nobody_rings_looks_up_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    # (1) A thread is struck, and again whenever it tries to make that good: it has the token, and has taken the only
+    # worker out of ``idle``. (2) The job of another thread is queued without either.
+    monkeypatch.setattr(crew, "_LOOK_AGAIN", 0.01)
+    pool = ThreadPool(1)
+    crew_of(pool).struck = True
+    submit(pool, int).result()
+    while not crew_of(pool).idle:
+        pass
+    crew_of(pool).scout.acquire(False)
+    crew_of(pool).idle.popitem()
+    assert submit(pool, len, "abc").result() == 3
+    has_all_its_threads(pool, 1)
+    end(pool)
+
+
+def test_idle_threads_leave_in_time_although_they_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "_LOOK_AGAIN", 0.01)
+    pool = ThreadPool(1, idle_timeout=0.03)
+    crew_of(pool).struck = True
+    submit(pool, int).result()
+    while crew_of(pool).workers:
+        pass
+    assert submit(pool, len, "abc").result() == 3
+    end(pool)
