@@ -67,7 +67,7 @@ coverage: $(VENV)/.ready-test ## the tests, and an HTML report of the lines they
 	$(BIN)/python -m pytest --cov --cov-branch --cov-report=term --cov-report=html $(ARGS)
 
 combinations: $(VENV)/.ready-test ## docs/combinations.md, from the tests that pass
-	$(BIN)/python -m pytest --quiet --combinations combinations.json -m combination $(ARGS)
+	$(BIN)/python -m pytest --quiet --combinations=combinations.json -m combination $(ARGS)
 	$(BIN)/python .ci/combinations.py combinations.json
 
 clean: ## remove everything that was made here, .venv too

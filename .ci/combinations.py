@@ -3,7 +3,7 @@
     python .ci/combinations.py SEEN.json            writes docs/combinations.md
     python .ci/combinations.py SEEN.json --check    fails if that file says something else
 
-``pytest --combinations SEEN.json`` writes down what has passed.
+``pytest --combinations=SEEN.json`` writes down what has passed.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """A pytest plugin that writes down which combinations of caller, library and event loop have been seen to work.
 
 A test says what it shows with ``@pytest.mark.combination(caller=..., library=...)``. The loop is the one that it runs
-on, or the marker's ``loop`` for tests that start their own. ``pytest --combinations FILE`` writes what has passed.
+on, or the marker's ``loop`` for tests that start their own. ``pytest --combinations=FILE`` writes what has passed.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 The modules that users import stay as they are. A copy is compiled from the same source, with these differences:
 
-- what it imports of threads (`_thread`, `threading`), `collections.deque` and `logging` comes from this module;
+- what it imports of threads (`native`, `_thread`), `collections.deque` and `logging` comes from this module;
 - its imports of other modules of the package are the copies of those;
 - an attribute that is read without a lock (`SHARED`) is a point before each access, and so is, on demand, each line;
 - ``x.a += 1`` on such an attribute is two accesses, as it is in truth;
@@ -212,10 +212,10 @@ class IdleDict(dict[Any, Any]):
 class Thread:
     """`threading.Thread`."""
 
-    def __init__(self, *, name: str, daemon: bool) -> None:
+    def __init__(self, target: Callable[[], object], name: str) -> None:
         self.name = name
-        self.daemon = daemon
         self.ident = None
+        self._target = target
         self._thread: VirtualThread | None = None
 
     def start(self) -> None:
@@ -224,10 +224,7 @@ class Thread:
         if scheduler.failed_starts:
             scheduler.failed_starts -= 1
             raise RuntimeError("can't start new thread")
-        self._thread = scheduler.start(self.name, self.run, daemon=True)
-
-    def run(self) -> None:
-        raise NotImplementedError
+        self._thread = scheduler.start(self.name, self._target, daemon=True)
 
     def is_alive(self) -> bool:
         return self._thread is not None and not self._thread.ended
@@ -269,15 +266,21 @@ def _module(name: str, **contents: Any) -> types.ModuleType:
 
 
 _STAND_INS = {
-    "_thread": _module("_thread", allocate_lock=Lock, RLock=ReentrantLock),
-    "threading": _module(
-        "threading", Thread=Thread, local=Local, TIMEOUT_MAX=1e9, current_thread=lambda: now().current
+    "_thread": _module("_thread", TIMEOUT_MAX=1e9),
+    "tpool_asyncio._pool.native": _module(
+        "native",
+        allocate_lock=Lock,
+        RLock=ReentrantLock,
+        LockType=Lock,
+        local=Local,
+        new_thread=Thread,
+        current_thread=lambda: now().current,
     ),
     "warnings": _module("warnings", warn=lambda *_, **__: None),
     "collections": _module("collections", deque=Deque),
     "logging": _module("logging", getLogger=lambda name: _Logger()),
     "tpool_asyncio._pool.lifetime": _module("lifetime", register=lambda pool: None),
-    "tpool_asyncio._pool.neighbours": _module("neighbours", greet=lambda: None),
+    "tpool_asyncio._pool.neighbours": _module("neighbours", greet=lambda worker: None),
 }
 
 

@@ -22,12 +22,15 @@ MUTANTS: dict[str, tuple[Case, list[Mutation]]] = {
             (
                 _CREW,
                 """
-                self.scout.release()
                 if self.queue or self.dismissing:
                     self.stir()
+
+            def hire(
                 """,
                 """
-                self.scout.release()
+                pass
+
+            def hire(
                 """,
             ),
         ],
@@ -46,14 +49,14 @@ MUTANTS: dict[str, tuple[Case, list[Mutation]]] = {
                 """
                     self._send_scout()
                     return
-                self.scout.release()
-                if self.queue
+                try:
+                    self.scout.release()
                 """,
                 """
                     self.scout.release()
                     return
-                self.scout.release()
-                if self.queue
+                try:
+                    self.scout.release()
                 """,
             ),
         ],
@@ -331,11 +334,13 @@ MUTANTS: dict[str, tuple[Case, list[Mutation]]] = {
                 _POOL,
                 """
                 with self.lock:
-                    complete = [farewell for farewell in self._farewells if farewell.complete()]
+                    askers = {worker for farewell in self._farewells if farewell.waited_for for worker in farewell.spared}
+                    complete = [farewell for farewell in self._farewells if farewell.complete(askers)]
                     self._farewells = [farewell for farewell in self._farewells if farewell not in complete]
                 """,
                 """
-                complete = [farewell for farewell in self._farewells if farewell.complete()]
+                askers = {worker for farewell in self._farewells if farewell.waited_for for worker in farewell.spared}
+                complete = [farewell for farewell in self._farewells if farewell.complete(askers)]
                 with self.lock:
                     self._farewells = [farewell for farewell in self._farewells if farewell not in complete]
                 """,

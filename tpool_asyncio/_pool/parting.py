@@ -18,11 +18,12 @@ class Parting:
     To an engine it is what a `Farewell` is to a pool of threads. The lock of the engine guards it.
     """
 
-    __slots__ = ("_engine", "done", "farewell", "outlets", "reached", "tickets")
+    __slots__ = ("_engine", "done", "farewell", "outlets", "reached", "tickets", "waited_for")
 
     def __init__(self, engine: "Engine", done: Callable[[], object]) -> None:
         self._engine = engine
         self.done = done
+        self.waited_for = True  # as with a `Farewell`; nobody asks
         self.reached = False  # whether the feeder has come to it
         self.tickets: set[Ticket] = set()  # calls that have not ended
         self.outlets: set[Outlet] = set()  # executors that have not been shut down
