@@ -333,17 +333,13 @@ MUTANTS: dict[str, tuple[Case, list[Mutation]]] = {
             (
                 _POOL,
                 """
-                with self.lock:
-                    askers = {worker for farewell in self._farewells if farewell.waited_for for worker in farewell.spared}
-                    complete = [farewell for farewell in self._farewells if farewell.complete(askers)]
-                    self._farewells = [farewell for farewell in self._farewells if farewell not in complete]
-                """,
+                if self._farewells:
+                    with self.lock:
+                        askers""",
                 """
-                askers = {worker for farewell in self._farewells if farewell.waited_for for worker in farewell.spared}
-                complete = [farewell for farewell in self._farewells if farewell.complete(askers)]
-                with self.lock:
-                    self._farewells = [farewell for farewell in self._farewells if farewell not in complete]
-                """,
+                if self._farewells:
+                    if True:
+                        askers""",
             ),
         ],
     ),

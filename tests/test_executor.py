@@ -66,7 +66,9 @@ class TestMaking:
                 assert repr(executor) == "<Executor of pool 'mine'>"
             assert repr(executor) == "<Executor of pool 'mine' shut down>"
 
-    @pytest.mark.parametrize("thing", [3, "tpool", tpool, tpool.Pool, tpool.options()], ids=repr)
+    @pytest.mark.parametrize(
+        "thing", [3, "tpool", tpool, tpool.Pool, tpool.options()], ids=lambda thing: type(thing).__name__
+    )
     def test_no_pool(self, thing: Any) -> None:
         with pytest.raises(TypeError, match=r"pool must be a Pool of .* make one with tpool.Pool\(size\)"):
             tpool.executor(thing)

@@ -20,7 +20,7 @@ from tpool_asyncio._pool.crew import Crew
 from tpool_asyncio._pool.default import shared_pool
 from tpool_asyncio._pool.thread_pool import ThreadPool
 
-PREEMPTIONS, LIMIT = (3, 200_000) if LONG else (2, 500)
+PREEMPTIONS, LIMIT = (3, 200_000) if LONG else (2, 150)
 RANDOM_RUNS = 5_000 if LONG else 10
 
 by_name = pytest.mark.parametrize("case", [*CREW_CASES, *LANE_AND_MAILBOX_CASES], ids=lambda case: case.__name__)
