@@ -22,6 +22,7 @@ from tpool_asyncio._pool.engine import Engine
 from tpool_asyncio._pool.outlet import Outlet
 from tpool_asyncio._pool.ticket import Ticket
 from tpool_asyncio.green import tpool as green_tpool
+from tpool_asyncio.interop import starlette
 
 
 @pytest.fixture
@@ -692,3 +693,11 @@ def test_many_calls_from_many_loops() -> None:
     assert numbers.completed + numbers.cancelled == 1200
     assert (numbers.busy, numbers.queued, numbers.failed) == (0, 0, 0)
     hubs.get_hub()
+
+
+async def test_what_needs_threads_of_this_process_is_refused(hand: HandExecutor) -> None:
+    for pool in (tpool.Pool.over(hand), tpool.Pool.over(lambda: hand)):
+        with pytest.raises(RuntimeError, match=r"tpool.executor on an engine"):
+            tpool.executor(pool)
+        with pytest.raises(RuntimeError, match=r"adapter for Starlette on an engine"):
+            starlette.install(pool)

@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.child import output_of
 from tpool_asyncio._pool import importing
 from tpool_asyncio._pool.thread_pool import ThreadPool
@@ -25,19 +27,43 @@ green.spawn(importer).wait()
 print(tpool.execute(job))
 """
 
+SCRIPT = """
+from tpool_asyncio import green
+from tpool_asyncio.green import tpool
+
+def job():
+    import inner
+    return "job"
+
+green.sleep(0)  # from here on the script waits in a loop
+tpool.execute(int)
+import inner
+print(inner.outcome)
+print(tpool.execute(job))
+"""
+
 INNER = """
 import outer
+from tpool_asyncio import green, tpool as async_tpool
 from tpool_asyncio.green import tpool
+
+async def ask():
+    return await async_tpool.execute(outer.job)
+
 try:
-    outcome = tpool.execute(outer.job)
+    outcome = {call}
 except RuntimeError as error:
     outcome = str(error)
 """
 
 
-def test_a_green_thread_that_imports_in_a_loop_that_is_used_already(tmp_path: Path) -> None:
-    (tmp_path / "outer.py").write_text(GREEN_THREAD)
-    (tmp_path / "inner.py").write_text(INNER)
+@pytest.mark.parametrize("outer", [GREEN_THREAD, SCRIPT], ids=["green thread", "script"])
+@pytest.mark.parametrize(
+    "call", ["tpool.execute(outer.job)", "tpool.options(timeout=50).execute(outer.job)", "green.await_(ask())"]
+)
+def test_in_a_loop_that_is_used_already(outer: str, call: str, tmp_path: Path) -> None:
+    (tmp_path / "outer.py").write_text(outer)
+    (tmp_path / "inner.py").write_text(INNER.replace("{call}", call))
     output = output_of("import outer", env={"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])})
     error, value = output.splitlines()
     assert error.startswith("outer.job imports the module 'inner', which waits for outer.job in the middle of its own ")

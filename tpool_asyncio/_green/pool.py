@@ -24,6 +24,7 @@ from tpool_asyncio._loop.options import Options as AsyncOptions
 from tpool_asyncio._loop.pool import Pool as AsyncPool
 from tpool_asyncio._pool.asking import asking
 from tpool_asyncio._pool.default import DEFAULT_SIZE
+from tpool_asyncio._pool.importing import module_locks
 from tpool_asyncio._pool.lane import Lane
 from tpool_asyncio._pool.refusal import close_unused
 from tpool_asyncio._pool.statistics import Statistics
@@ -430,6 +431,8 @@ def _execute_in_script(
     try:
         if hub._script.interrupts:
             raise hub._script._exchange(asyncio.CancelledError())
+        if module_locks and hub._started and not isinstance(way, AsyncOptions):
+            way = way.options()  # for which the loop looks whether the call waits for what this thread imports
         if isinstance(way, AsyncOptions):
             return hub._run(way._execute_on(hub.loop, fn, args, kwargs))
         return call_in_script(pool._core, hub, fn, args, kwargs)  # type: ignore[no-any-return]

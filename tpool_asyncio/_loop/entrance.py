@@ -39,6 +39,8 @@ def entrance(pool: "ThreadPool | Lane", loop: asyncio.AbstractEventLoop, fn: obj
     mailbox = pool.local.mailbox
     if mailbox is None or mailbox.loop() is not loop:
         return new_entrance(pool, loop)
+    if module_locks:  # some thread imports something
+        watch_imports(mailbox, loop)
     return mailbox, pool.submit
 
 

@@ -12,11 +12,13 @@ from typing import Any, ParamSpec, Self, TypeVar
 from tpool_asyncio._loop.call import Call
 from tpool_asyncio._loop.entrance import new_entrance, no_loop_error
 from tpool_asyncio._loop.gate import post
+from tpool_asyncio._loop.import_watch import watch_imports
 from tpool_asyncio._loop.iteration import Iteration
 from tpool_asyncio._loop.option_call import Limiter
 from tpool_asyncio._loop.options import OnCancel, Options
 from tpool_asyncio._pool.asking import asking_workers
 from tpool_asyncio._pool.default import DEFAULT_SIZE
+from tpool_asyncio._pool.importing import module_locks
 from tpool_asyncio._pool.inline import InlineJob, run_inline
 from tpool_asyncio._pool.job import new_claim
 from tpool_asyncio._pool.lane import Lane
@@ -149,6 +151,8 @@ class Pool:
             raise no_loop_error() from None
         if mailbox is None or mailbox.loop() is not loop:
             mailbox, submit = new_entrance(core, loop)
+        elif module_locks:  # some thread imports something
+            watch_imports(mailbox, loop)
         if not callable(fn):
             raise not_callable_error(fn)
         call: Call[T] = Call(loop=loop)

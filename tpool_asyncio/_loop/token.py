@@ -234,6 +234,8 @@ def running_call() -> LoopJob | None:
 def effective_token() -> Token | None:
     """Return the token that this thread has entered last, if there is one."""
     tokens = _here.tokens
+    if tokens and tokens[-1]._process != os.getpid():  # those of the parent of a fork
+        tokens = _here.tokens = ()
     return tokens[-1] if tokens else None
 
 

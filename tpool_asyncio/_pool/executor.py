@@ -146,4 +146,5 @@ def _core_of(pool: Any) -> ThreadPool:
             " make one with tpool.Pool(size), or leave it out for the default pool"
         )
     core: ThreadPool = find(pool)
+    core.check_keeps("tpool.executor")
     return core

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tpool_asyncio._pool.inline import InlineJob
 from tpool_asyncio._pool.job import ENDED, Job
-from tpool_asyncio._pool.native import LockType, allocate_lock, get_ident
+from tpool_asyncio._pool.native import LockType, allocate_lock, get_ident, is_patched
 from tpool_asyncio._pool.worker import current_worker
 
 if TYPE_CHECKING:
@@ -121,7 +121,14 @@ class ExecutorFuture(Job, Future[T]):
             return super().exception(timeout)
 
     def _parked(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.done() else parked_here()
+        if self.done():
+            return nullcontext()
+        if is_patched():  # then the condition variable is one for greenlets, which a worker cannot notify
+            raise RuntimeError(
+                "Eventlet has patched this program, so that futures of concurrent.futures cannot be waited for across"
+                " threads; use tpool.execute of tpool_asyncio.green, which waits as a greenthread does"
+            )
+        return parked_here()
 
     # In the thread that has the claim
 

@@ -21,7 +21,7 @@ from importlib.machinery import BuiltinImporter
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["LockType", "RLock", "allocate_lock", "current_thread", "get_ident", "local", "new_thread"]
+__all__ = ["LockType", "RLock", "allocate_lock", "current_thread", "get_ident", "is_patched", "local", "new_thread"]
 
 if TYPE_CHECKING:
     from _thread import LockType, RLock, allocate_lock, get_ident
@@ -41,6 +41,11 @@ def _threading() -> ModuleType:
         original: ModuleType = patcher.original("threading")
         return original
     return threading
+
+
+def is_patched() -> bool:
+    """Return whether Eventlet has put greenlets in the place of threads."""
+    return _threading() is not threading
 
 
 class _Thread(threading.Thread):

@@ -37,6 +37,7 @@ class Route:
     def __init__(self, pool: Pool) -> None:
         if not isinstance(pool, Pool):
             raise TypeError(f"pool must be a tpool_asyncio.tpool.Pool, not {pool!r}")
+        pool._core.check_keeps("the adapter for Starlette")
         self._pool = pool  # which ends its threads when nobody holds it
         self._main: ThreadPool = pool._core
         self._beside = ThreadPool(sys.maxsize, name=f"{self._main.name}-beside", idle_timeout=_IDLE_TIMEOUT)
