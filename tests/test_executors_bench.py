@@ -42,7 +42,8 @@ def test_each_contestant_makes_the_calls_where_it_says(kind: str) -> None:
         "as_default",
         "submit",
     }
-    assert made["stock"] == made["stock_to_thread"] == kind
+    # Older releases of uvloop leave the naming of the threads to the executor.
+    assert {made["stock"], made["stock_to_thread"]} <= {kind, "ThreadPoolExecutor"}
     assert made["stock_20"] == made["stock_submit"] == "ThreadPoolExecutor"
     assert made["to_thread_floor"] == "MainThread"
 
