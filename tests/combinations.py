@@ -25,19 +25,24 @@ def pytest_configure(config: pytest.Config) -> None:
 class _Recorder:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: dict[str, tuple[str, str, str]] = {}
         self._passed: Counter[tuple[str, str, str]] = Counter()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
             if marker := item.get_closest_marker("combination"):
-                self._seen[item.nodeid] = combination(item, marker)
+                # Goes with the report, which may be made in another process.
+                item.user_properties.append(("combination", combination(item, marker)))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when == "call" and report.passed and report.nodeid in self._seen:
-            self._passed[self._seen[report.nodeid]] += 1
+        if report.when == "call" and report.passed:
+            for name, value in report.user_properties:
+                if name == "combination":
+                    caller, library, loop = str(value[0]), str(value[1]), str(value[2])  # type: ignore[index]
+                    self._passed[caller, library, loop] += 1
 
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if hasattr(session.config, "workerinput"):
+            return  # this is one of several processes; the first one writes
         rows = [
             {"caller": caller, "library": library, "loop": loop, "tests": number}
             for (caller, library, loop), number in sorted(self._passed.items())
