@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -174,7 +175,8 @@ def test_the_end_of_asyncio_run_in_the_middle(capfd: pytest.CaptureFixture[str])
     kept.clear()
     gc.collect()  # since Python 3.12 the tasks that `asyncio.run` has cancelled are garbage for the collector
     source.wait_closed()
-    assert len(set(source.threads)) == 1
+    if sys.version_info < (3, 12):  # or else the collector may find the generator as well, and close it where it runs
+        assert len(set(source.threads)) == 1
     assert capfd.readouterr().err == ""
 
 
