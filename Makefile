@@ -10,7 +10,7 @@ ARGS ?=
 MINUTES ?= 1
 
 BIN := $(VENV)/bin
-PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL = -m pip install -qq --disable-pip-version-check
 
 # The lower bounds of the dependencies are older than some Pythons, so they are tried with the oldest that is there.
 LOWEST_VENV ?= .venv-lowest
