@@ -192,13 +192,13 @@ class Worker:
                 self.prepare(context)
             args = job.args
             if job.kwargs is not None:
-                job.value = context.run(job.fn, *args, **job.kwargs)
-            elif not args:  # unpacking what is empty would cost more than all of the rest of this
-                job.value = context.run(job.fn)
+                job.value = context.run(job.fn, *args, **job.kwargs)  # type: ignore[arg-type, misc]
+            elif not args:  # to unpack what is empty costs more than to look
+                job.value = context.run(job.fn)  # type: ignore[arg-type]
             elif len(args) == 1:
-                job.value = context.run(job.fn, args[0])
+                job.value = context.run(job.fn, args[0])  # type: ignore[arg-type]
             else:
-                job.value = context.run(job.fn, *args)
+                job.value = context.run(job.fn, *args)  # type: ignore[arg-type]
         except BaseException as error:
             job.error = error
             self.failed += 1
