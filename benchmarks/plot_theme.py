@@ -18,9 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator, SymmetricalLogLocator
 
-__all__ = ["INK", "colours", "figure", "legend", "log_axis", "number", "save"]
+__all__ = ["INK", "colours", "figure", "legend", "log_axis", "log_axis_from_zero", "number", "save"]
 
 mpl.use("svg")
 
@@ -134,6 +134,15 @@ def log_axis(axis: Axis, values: Iterable[float], *, each: bool = False) -> None
         axis.set_major_locator(LogLocator(subs=(1.0,) if found[-1] / found[0] > room else (1.0, 2.0, 5.0)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(number))
+
+
+def log_axis_from_zero(axes: Axes) -> None:
+    """Make the vertical axis of a panel linear from 0 to 1, and logarithmic from there on."""
+    axes.set_yscale("symlog", linthresh=1.0)
+    axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1.0, subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(number))
+    axes.set_ylim(bottom=0)
 
 
 def save(made: Figure, path: Path, title: str) -> None:

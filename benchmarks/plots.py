@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 try:
-    from plot_theme import INK, colours, figure, legend, log_axis, number, save
+    from plot_theme import INK, colours, figure, legend, log_axis, log_axis_from_zero, number, save
 except ImportError as error:
     sys.exit(f"plots need matplotlib; pip install 'tpool-asyncio[plots]' ({error})")
 
@@ -33,7 +33,15 @@ SHOWN_BY_INTERPRETER = ("tpool", "run_in_executor", "to_thread", "anyio")
 ENTRANTS: tuple[Entrant, ...] = (*GREEN_CONTESTANTS.values(), *CONTESTANTS.values())
 TITLES = {one.name: one.title for one in ENTRANTS}
 
+PARTS_OF_TIME = 250
+"""A line over time has so many points at most."""
+
 File = dict[str, Any]
+
+
+def title(contestant: str) -> str:
+    """Return what people read."""
+    return TITLES.get(contestant, contestant.replace("_", " "))
 
 
 def figures(file: File, part: str) -> Any:
@@ -64,7 +72,7 @@ def by_concurrency(file: File, path: Path) -> bool:
             points = sorted((row[crowd], row["us_per_call"]) for row in there if row["contestant"] == name)
             if points:
                 style = {"color": colour[name], "marker": MARKERS[position % len(MARKERS)]}
-                axes.plot(*zip(*points, strict=True), label=TITLES.get(name, name), **style)
+                axes.plot(*zip(*points, strict=True), label=title(name), **style)
         log_axis(axes.xaxis, (row[crowd] for row in there), each=True)
         axes.set_xlabel(CROWDS[crowd])
     log_axis(panels[0].yaxis, (row["us_per_call"] for row in rows))
@@ -99,7 +107,7 @@ def by_peer(file: File, path: Path, part: str, workloads: Sequence[str]) -> bool
         axes.set_title(found[workload]["title"])
         axes.set_xlabel("µs per call")
         axes.grid(visible=False, axis="y")
-    panels[0].set_yticks(range(len(names)), [TITLES.get(name, name) for name in names])
+    panels[0].set_yticks(range(len(names)), [title(name) for name in names])
     panels[0].invert_yaxis()
     legend(made, panels)
     save(made, path, f"Cost per call by peer: {where(file)}")
@@ -124,7 +132,7 @@ def by_interpreter(files: Sequence[File], path: Path, workloads: Sequence[str]) 
                 if name in found[workload]["contestants"]:
                     places.append(group + (position - (len(names) - 1) / 2) * width)
                     walls.append(found[workload]["contestants"][name]["wall_us"])
-            axes.bar(places, walls, width * 0.9, color=colour[name], label=TITLES[name])
+            axes.bar(places, walls, width * 0.9, color=colour[name], label=title(name))
             heights += walls
         labels = [where(file).replace("CPython ", "").replace(", ", "\n") for file, _ in taken]
         axes.set_xticks(range(len(taken)), labels, fontsize=9)
@@ -139,27 +147,43 @@ def by_interpreter(files: Sequence[File], path: Path, workloads: Sequence[str]) 
 
 
 def over_time(file: File, path: Path) -> bool:
-    """Draw how late the loop was, over the time in which calls pass through it."""
-    series = (figures(file, "stall") or {}).get("series", [])
-    if not series:
+    """Draw how late the loop was, over the time in which calls pass through it, a panel for each way to make them."""
+    found = figures(file, "stall") or {}
+    ways: dict[str, list[dict[str, Any]]] = {}
+    for one in found.get("series", []):
+        ways.setdefault(one.get("way", ""), []).append(one)
+    if not ways:
         return False
-    made, panels = figure(1, (7.4, 3.6))
-    (axes,) = panels
-    colour = colours([one["contestant"] for one in series])
-    for one in series:
-        seconds = [t / 1000 for t in one["t_ms"]]
-        name = one["contestant"]
-        line = {"color": colour[name], "linewidth": 1.3}
-        axes.plot(seconds, one["stall_ms"], label=TITLES.get(name, name), **line)
-    axes.set_yscale("symlog", linthresh=1.0)
-    axes.yaxis.set_major_formatter(number)
-    axes.set_ylim(bottom=0)
-    axes.set_xlim(left=0)
-    axes.set_xlabel("s since the first call")
-    axes.set_ylabel("the loop stands still for, ms")
+    names = list(dict.fromkeys(one["contestant"] for one in found["series"]))
+    colour = colours(names)
+    made, panels = figure(len(ways), (4.4 * len(ways) + 2, 3.6), sharey=True)
+    for axes, (way, series) in zip(panels, ways.items(), strict=True):
+        for one in series:
+            name = one["contestant"]
+            points = worst_of_parts(one["t_ms"], one["stall_ms"])
+            style = {"color": colour[name], "linewidth": 1.3}
+            axes.plot([t / 1000 for t, _ in points], [stall for _, stall in points], label=title(name), **style)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("s since the first call")
+        axes.set_title(found.get("workloads", {}).get(way, {}).get("title", way))
+    log_axis_from_zero(panels[0])
+    panels[0].set_ylabel("the loop stands still for, ms")
     legend(made, panels)
     save(made, path, f"How long the loop stands still, over time: {where(file)}")
     return True
+
+
+def worst_of_parts(times: Sequence[float], stalls: Sequence[float]) -> list[tuple[float, float]]:
+    """Return when and how long the longest stall of each of some equal parts of the time was: more cannot be seen."""
+    if not times:
+        return []
+    first = min(times)
+    length = (max(times) - first) / PARTS_OF_TIME or 1.0
+    worst: dict[int, tuple[float, float]] = {}
+    for t, stall in zip(times, stalls, strict=True):
+        part = int((t - first) / length)
+        worst[part] = max(worst.get(part, (t, stall)), (t, stall), key=lambda point: point[1])
+    return list(worst.values())
 
 
 def main() -> None:

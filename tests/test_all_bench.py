@@ -54,7 +54,7 @@ class TestParts:
         told = {(name, option) for name, command in commands.items() for option in command if option.startswith("--")}
         assert {(name, option) for name, option in told if option not in helps[name]} == set()
         assert {name for name, option in told if option == "--loop"} == {
-            name for name, said in helps.items() if "--loop" in said
+            name for name, said in helps.items() if "{asyncio,uvloop}" in said
         }
         assert {name for name, option in told if option == "--rounds"} == {
             name for name, said in helps.items() if "--rounds" in said

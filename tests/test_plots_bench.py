@@ -45,15 +45,17 @@ def figures_on(python: str, faster: float = 1.0) -> dict[str, Any]:
         for crowd, sizes in crowds.items()
         for size in sizes
     ]
+    beats = range(5_000)
     series = [
-        {"contestant": name, "t_ms": [0, 500, 1_000], "stall_ms": [0.1, stall, 0.2]}
-        for name, stall in (("idle", 0.3), ("tpool", 3.0), ("to_thread", 80.0))
+        {"contestant": name, "way": way, "t_ms": [*beats], "stall_ms": [stall if t == 777 else 0.1 for t in beats]}
+        for name, stall in (("idle", 0.3), ("tpool", 3.0), ("to_thread", 110.0))
+        for way in ("tasks", "chunks")
     ]
     parts: dict[str, Any] = {
         "calls": table(calls, costs),
         "green_calls": table(green, {"green": 3.0, "eventlet": 15.0, "gevent": 33.0}),
         "scale": {"benchmark": "scale", "rows": rows},
-        "stall": {"benchmark": "stall", "series": series},
+        "stall": {"benchmark": "stall", "series": series, "workloads": {"tasks": {"title": "in 1,000 tasks"}}},
     }
     return {
         "benchmark": "all",
@@ -112,7 +114,14 @@ def test_contestants_and_figures_are_named(drawn: Path) -> None:
     assert {"tpool.execute", "asyncio.to_thread", "31", "CPU time"} <= set(texts(drawn / "cost-by-peer.svg"))
     assert {"green.tpool.execute", "eventlet.tpool.execute"} <= set(texts(drawn / "cost-by-peer-green.svg"))
     assert {"3.11.9", "3.13.1"} <= set(texts(drawn / "cost-by-interpreter.svg"))
-    assert {"idle", "tpool.execute", "asyncio.to_thread"} <= set(texts(drawn / "loop-stall.svg"))
+    said = texts(drawn / "loop-stall.svg")
+    assert {"idle", "tpool.execute", "asyncio.to_thread", "in 1,000 tasks", "chunks"} <= set(said)
+
+
+def test_a_short_stall_is_not_lost_among_many_beats(drawn: Path) -> None:
+    path = drawn / "loop-stall.svg"
+    assert path.stat().st_size < 100_000
+    assert "100" in texts(path)  # how far the axis goes is decided by one beat of 110 ms
 
 
 def test_every_colour_has_another_for_dark_pages(drawn: Path) -> None:
