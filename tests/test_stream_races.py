@@ -60,6 +60,7 @@ async def test_it_is_stopped_when_a_trip_has_ended_of_which_the_loop_knows_nothi
         reached.set()
         assert go_on.wait(PATIENCE)
 
+    stream._span = PATIENCE  # or else the consumer, on a slow machine, looks after a while and gets what has been read
     stream._lock = Between(stream._lock, pause, releases)  # type: ignore[assignment]
     waiting = asyncio.ensure_future(anext(rows))
     while not reached.is_set():

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TURN", "Mailbox"]
 
-TURN = 1_000
+TURN = 300
 """Outcomes settled in one turn of the loop."""
 
 

@@ -1,6 +1,7 @@
 """The pool as async code holds it."""
 
 import asyncio
+import sys
 import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
@@ -33,6 +34,9 @@ __all__ = ["Pool"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_ASKS_QUICKLY = sys.version_info >= (3, 12)
+"""Whether a future finds the running loop by itself faster than it takes it as an argument; 3.11 asks the system."""
 
 
 class Pool:
@@ -155,7 +159,7 @@ class Pool:
             watch_imports(mailbox, loop)
         if not callable(fn):
             raise not_callable_error(fn)
-        call: Call[T] = Call(loop=loop)
+        call: Call[T] = Call() if _ASKS_QUICKLY else Call(loop=loop)
         call.mailbox = mailbox
         call.error = None
         call.claim = new_claim()

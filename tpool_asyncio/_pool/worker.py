@@ -190,10 +190,15 @@ class Worker:
                 context = Context()
             elif self.prepare is not None:
                 self.prepare(context)
-            if job.kwargs is None:
-                job.value = context.run(job.fn, *job.args)  # type: ignore[arg-type, misc]
+            args = job.args
+            if job.kwargs is not None:
+                job.value = context.run(job.fn, *args, **job.kwargs)
+            elif not args:  # unpacking what is empty would cost more than all of the rest of this
+                job.value = context.run(job.fn)
+            elif len(args) == 1:
+                job.value = context.run(job.fn, args[0])
             else:
-                job.value = context.run(job.fn, *job.args, **job.kwargs)  # type: ignore[arg-type, misc]
+                job.value = context.run(job.fn, *args)
         except BaseException as error:
             job.error = error
             self.failed += 1
@@ -205,7 +210,7 @@ class Worker:
                 _logger.exception("an exception of the type %s could not be prepared", type(error).__qualname__)
         else:
             self.completed += 1
-        job.fn = job.args = job.kwargs = job.context = context = None
+        job.fn = job.args = job.kwargs = job.context = context = args = None
         self.job = outer
         try:
             wake = job.deliver()
