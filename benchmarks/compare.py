@@ -8,7 +8,7 @@ of each is laid out in a temporary folder, and the measurements of now drive bot
 turns. What the last column says is told at the head of `tpool_asyncio/_bench/comparison.py`; ``HEAD --head HEAD`` shows
 whether to believe it on this machine.
 
-A course that BASE is too old for is left out, and said so.
+What BASE cannot do, since it is too old for it, is left out, and said so.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def tables(judged: Judged, comparison: Comparison) -> str:
                 )
         parts.append(columns([TITLES[clock], "base us", "head us", "head / base", "between", "head is"], rows))
     parts += [
-        f"{COURSES[course].title} is left out, base is too old for it: {reason}"
+        f"{COURSES[course].title} is left out, base cannot do it: {reason}"
         for course, reason in comparison.left_out.items()
     ]
     return "\n\n".join(parts)

@@ -83,7 +83,7 @@ def by_concurrency(file: File, path: Path) -> bool:
 
 
 def by_peer(file: File, path: Path, part: str, workloads: Sequence[str]) -> bool:
-    """Draw what each contestant takes, a panel for each workload: a bar for wall time, a dot for processor time."""
+    """Draw what each contestant takes, a panel for each workload: a bar for wall time, a mark for processor time."""
     found = (figures(file, part) or {}).get("workloads", {})
     shown = [name for name in workloads if name in found]
     if not shown:
@@ -100,8 +100,8 @@ def by_peer(file: File, path: Path, part: str, workloads: Sequence[str]) -> bool
             if wall is not None:
                 axes.barh(position, wall - least, left=least, height=0.62, color=colour[name])
                 axes.annotate(number(wall), (wall, position), (4, 0), textcoords="offset points", va="center")
-                dot = {"color": INK, "marker": "|", "markersize": 11, "linestyle": "none"}
-                axes.plot([taken[name]["cpu_us"]], [position], **dot, label="CPU time")
+                mark = {"color": INK, "marker": "|", "markersize": 11, "linestyle": "none"}
+                axes.plot([taken[name]["cpu_us"]], [position], **mark, label="CPU time")
         log_axis(axes.xaxis, everything)
         axes.set_xlim(least, max(everything) * 3)
         axes.set_title(found[workload]["title"])

@@ -49,14 +49,16 @@ def circumstances() -> dict[str, object]:
     }
 
 
-def revision(folder: Path) -> str | None:
-    """Return the revision that a folder is at, with ``-dirty`` if it was changed since; None where git knows none."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty"]
+def revision(package: Path) -> str | None:
+    """Return the revision of a package, with ``-dirty`` if it was changed since; None if git does not know it."""
+    git = ["git", "-C", str(package)]
     try:
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        # An installed package may be in somebody else's repository.
+        subprocess.run([*git, "ls-files", "--error-unmatch", "__init__.py"], check=True, capture_output=True)
+        described = [*git, "describe", "--always", "--abbrev=12", "--dirty"]
+        return subprocess.run(described, check=True, capture_output=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
 
 
 def _version(package: str) -> str | None:

@@ -197,7 +197,7 @@ class TestScript:
         done = self.script(repository, "HEAD~1", *options)
         assert done.returncode == 0, done.stderr
         assert "Begin" in done.stdout.splitlines()[0]
-        assert "green.await_, green.run is left out, base is too old for it" in done.stdout
+        assert "green.await_, green.run is left out, base cannot do it" in done.stdout
         lines = [line for line in done.stdout.splitlines() if line.startswith("tpool.executor().submit: 20 at once")]
         assert [line.endswith("too few rounds") for line in lines] == [True, True]
         results = json.loads(path.read_text())

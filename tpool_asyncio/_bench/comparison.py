@@ -47,7 +47,7 @@ class Comparison:
 
     pairs: dict[tuple[str, str], list[Pair]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
-    """The courses that one of the revisions cannot run, and why."""
+    """The courses that base cannot do, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def compare(
         on_round: Called with the number of rounds done, at the start and after each.
 
     Raises:
-        BenchError: A contestant of both revisions, or of the head alone, cannot be measured.
+        BenchError: Head cannot be measured in what base can do, or a process ended or hung later on.
     """
     found = Comparison()
     arguments = {course.name: course.arguments(material, loop) for course in courses}
