@@ -3,11 +3,15 @@
 #   PYTHON=python3.12   which Python to make .venv with
 #   ARGS="..."          handed on to the program that a target runs
 #   MINUTES=5           how long make soak goes on
+#   BASE=v0.1.0         what make bench-compare holds the files against
+#   FIGURES="..."       the files that make plots draws, by default all that make bench has written
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 MINUTES ?= 1
+BASE ?=
+FIGURES ?= $(wildcard benchmarks/results/all-*.json)
 
 BIN := $(VENV)/bin
 PIP_INSTALL = -m pip install -qq --disable-pip-version-check
@@ -17,17 +21,18 @@ LOWEST_VENV ?= .venv-lowest
 LOWEST_PYTHON ?= $(shell python3.11 -c "import sys; print(sys.executable)" 2>/dev/null || echo $(PYTHON))
 
 EXTRAS_demo := cli
-EXTRAS_test := bench,cli,interop,test
+EXTRAS_test := bench,cli,interop,plots,test
 EXTRAS_lint := bench,cli,interop,lint,test
 EXTRAS_docs := docs
 EXTRAS_bench := bench,cli
+EXTRAS_plots := bench,plots
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-lowest lint docs bench soak coverage combinations clean
+.PHONY: help demo test test-lowest lint docs bench bench-compare plots soak coverage combinations clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.ready-demo ## hash and file the standard library in three ways, and compare
 	$(BIN)/python -m tpool_asyncio demo $(ARGS)
@@ -47,18 +52,16 @@ lint: $(VENV)/.ready-lint ## style, format, types, and which floor imports which
 docs: $(VENV)/.ready-docs ## the documentation, into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -n -b html docs docs/_build/html $(ARGS)
 
-bench: $(VENV)/.ready-bench ## the measurements, with the targets they are held against
-	$(BIN)/python benchmarks/calls.py $(ARGS)
-	$(BIN)/python benchmarks/green_calls.py
-	$(BIN)/python benchmarks/bridge.py
-	$(BIN)/python benchmarks/proxy.py
-	$(BIN)/python benchmarks/executors.py
-	$(BIN)/python benchmarks/engines.py
-	$(BIN)/python benchmarks/web.py
-	$(BIN)/python benchmarks/green_threads.py
-	$(BIN)/python benchmarks/million.py
-	$(BIN)/python benchmarks/import_time.py
-	$(BIN)/python benchmarks/wakeups.py
+bench: $(VENV)/.ready-bench ## the measurements, the targets, and all figures in one file
+	$(BIN)/python benchmarks/all.py $(ARGS)
+
+bench-compare: $(VENV)/.ready-bench ## the files as they are beside BASE=revision: faster, slower, or neither
+	@test -n "$(BASE)" || { echo "say which revision to compare with: make bench-compare BASE=HEAD~1"; exit 1; }
+	$(BIN)/python benchmarks/compare.py $(BASE) $(ARGS)
+
+plots: $(VENV)/.ready-plots ## docs/img/*.svg, from what make bench has written
+	@test -n "$(FIGURES)" || { echo "there are no figures yet: make bench"; exit 1; }
+	$(BIN)/python benchmarks/plots.py $(FIGURES) $(ARGS)
 
 soak: $(VENV)/.ready-test ## everything at once for MINUTES=1 or more, every call accounted for
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) $(ARGS)

@@ -17,6 +17,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,6 +30,7 @@ from tpool_asyncio._bench.child_process import environment
 from tpool_asyncio._bench.crowds import CASES, CROWDS, GREEN, measure
 from tpool_asyncio._bench.figures import Figures, Sample
 from tpool_asyncio._bench.table import columns, machine
+from tpool_asyncio._bench.targets import Verdict
 
 PATIENCE = 120
 """Seconds after which a child that has not answered is ended, and this script with it."""
@@ -149,6 +151,9 @@ def main() -> None:
         },
         "bytes_each": memory,
         "calls": {"in_flight": in_flight, "wrong": wrong, "met": met},
+        "targets": [
+            asdict(Verdict(f"green threads waiting for calls at once, none wrong >= {number}", in_flight, met))
+        ],
     }
     write(Path(arguments.json), results)
 

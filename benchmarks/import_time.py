@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from results import add_json_option, write
 
 from tpool_asyncio._bench.child_process import environment
+from tpool_asyncio._bench.targets import Verdict
 
 TARGET_MS = 5.0
 NOT_LOADED = ("greenlet", "anyio")
@@ -68,7 +70,18 @@ def main() -> None:
     print(f"median difference:     {difference:6.1f} ms (target: at most {TARGET_MS:g} ms: {verdict})")
     print(f"threads after import:  {package['threads']} (target: 1: {'met' if package['threads'] == 1 else 'missed'})")
     print(f"{' and '.join(NOT_LOADED)} not loaded: {'missed, ' + ', '.join(loaded) + ' is' if loaded else 'met'}")
-    results = {"difference_ms": difference, "threads": package["threads"], "loaded": loaded, "pairs_ms": pairs}
+    judged = [
+        Verdict(f"ms beyond import asyncio <= {TARGET_MS:g}", difference, met=difference <= TARGET_MS),
+        Verdict("threads after import <= 1", package["threads"], met=package["threads"] == 1),
+        Verdict(f"of {' and '.join(NOT_LOADED)} loaded <= 0", len(loaded), met=not loaded),
+    ]
+    results = {
+        "difference_ms": difference,
+        "threads": package["threads"],
+        "loaded": loaded,
+        "pairs_ms": pairs,
+        "targets": [asdict(verdict) for verdict in judged],
+    }
     write(Path(arguments.json), results)
 
 

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,6 +34,7 @@ from results import add_json_option, write
 from tpool_asyncio import tpool
 from tpool_asyncio._bench.child_process import environment
 from tpool_asyncio._bench.contestants import THREADS
+from tpool_asyncio._bench.targets import Verdict
 
 THOUSAND = 1_000
 BYTES_TARGET = 1_024
@@ -178,7 +180,17 @@ def main() -> None:
         f"        with the garbage collector off: {off['us_per_call']:.2f} us and {off['us_per_call_thousand']:.2f} us:"
         f" {off['ratio']:.2f} times"
     )
-    write(Path(arguments.json), {"calls": calls, "memory": memory, "cost": cost})
+    judged = [
+        Verdict("wrong results <= 0", memory["wrong"], met=memory["wrong"] == 0),
+        Verdict(f"bytes per call in flight <= {BYTES_TARGET}", each, met=each is not None and each <= BYTES_TARGET),
+        Verdict(
+            f"{calls:,} at once / {THOUSAND:,} at once, wall time <= {COST_TARGET}",
+            on["ratio"],
+            met=on["ratio"] <= COST_TARGET,
+        ),
+    ]
+    results = {"calls": calls, "memory": memory, "cost": cost, "targets": [asdict(verdict) for verdict in judged]}
+    write(Path(arguments.json), results)
 
 
 if __name__ == "__main__":

@@ -28,11 +28,11 @@ class MissingError(BenchError):
     """A contestant's package is not installed."""
 
 
-def environment() -> dict[str, str]:
-    """Return the environment in which a child finds the very package that is running here."""
-    root = str(Path(tpool_asyncio.__file__).parent.parent)
+def environment(root: Path | None = None) -> dict[str, str]:
+    """Return the environment in which a child finds the package of this folder, or the very one that is running."""
+    root = root or Path(tpool_asyncio.__file__).parent.parent
     others = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{others}" if others else root}
+    return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{others}" if others else str(root)}
 
 
 class ChildProcess:
@@ -45,6 +45,7 @@ class ChildProcess:
         program: str = "tpool_asyncio._bench.child",
         arguments: Sequence[str] = (),
         patience: float | None = None,
+        root: Path | None = None,
     ) -> None:
         self.name = name
         patience = PATIENCE if patience is None else patience
@@ -54,7 +55,7 @@ class ChildProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment(),
+            env=environment(root),
         )
         try:
             greeting = self._listen()
