@@ -31,12 +31,12 @@ for version in PYTHONS:
 @nox.session(python=FOUND)
 def tests(session: nox.Session) -> None:
     """Run the tests."""
-    session.install("--editable", ".[bench,cli,interop,test]")
+    session.install("--editable", ".[bench,cli,interop,plots,test]")
     session.run("python", "-m", "pytest", *session.posargs)
 
 
 @nox.session
 def debug(session: nox.Session) -> None:
     """Run the tests with the debug modes of Python and asyncio, on the Python that runs nox."""
-    session.install("--editable", ".[bench,cli,interop,test]")
+    session.install("--editable", ".[bench,cli,interop,plots,test]")
     session.run("python", "-X", "dev", "-m", "pytest", *session.posargs, env={"PYTHONASYNCIODEBUG": "1"})

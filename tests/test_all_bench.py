@@ -11,7 +11,7 @@ import pytest
 from tests.test_bench import BENCHMARKS
 from tpool_asyncio._bench.child_process import environment
 
-NO_PARTS = {"all", "compare", "faults", "plot_theme", "plots", "results", "side_by_side", "soak"}
+NO_PARTS = {"all", "compare", "experiments", "faults", "plot_theme", "plots", "results", "side_by_side", "soak"}
 """What is beside the scripts and no part: what others are made of, what has no end, and what measures nothing."""
 
 COMMANDS = """
