@@ -53,7 +53,8 @@ def main(
         "--rounds", type=int, default=rounds, metavar="N", help=f"samples of each contestant (default: {rounds})"
     )
     parser.add_argument("--quick", action="store_true", help="fewer calls per sample")
-    parser.add_argument("--loop", choices=("asyncio", "uvloop") if loops else ("asyncio",), default="asyncio")
+    if loops:
+        parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     add_json_option(parser, name)
     arguments = parser.parse_args()
     total = max(1, arguments.rounds)
@@ -61,7 +62,7 @@ def main(
     figures = measure(
         total,
         subject=subject,
-        loop=arguments.loop,
+        loop=arguments.loop if loops else "asyncio",
         quick=arguments.quick,
         on_round=lambda done: show_round(done, total),
         patience=patience,

@@ -181,12 +181,19 @@ class TestTargets:
     def test_stall(self, worst: float, met: bool) -> None:
         def beats(worst_ms: float) -> dict[str, Any]:
             keys = ("p99_ms", "own_work_ms", "collector_ms")
-            return {"worst_ms": worst_ms, **dict.fromkeys(keys, 0.0), "t_ms": [0.0], "stall_ms": [worst_ms]}
+            return {
+                "calls": 500,
+                "worst_ms": worst_ms,
+                **dict.fromkeys(keys, 0.0),
+                "t_ms": [0.0],
+                "stall_ms": [worst_ms],
+            }
 
         figures = told({"idle": [beats(4.0)], "tpool": [beats(worst)], "tpool_without_gc": [beats(6.0)]}, "tasks")
         verdict, unknown = stall_table.verdicts(figures)
         assert verdict.met is met
         assert verdict.measured == worst - 4
+        assert verdict.target == "500 calls from 1,000 tasks: worst stall, ms beyond idle <= 5"
         assert verdict.beside == "2.00 with the garbage collector off"
         assert unknown.measured is None
         assert f"+{worst - 4:.1f}" in stall_table.render(figures)

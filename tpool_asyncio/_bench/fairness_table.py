@@ -46,7 +46,7 @@ def render(figures: Figures) -> str:
         f'"p99 x" says how often the p99 of {EXECUTOR.title} goes into it: the median of that ratio within each round.'
     )
     parts = [f"{heading(figures, FAIRNESS)}\n{explained}"]
-    for workload in FAIRNESS.workloads.values():
+    for workload in map(FAIRNESS.workloads.__getitem__, figures.samples):
         lines = []
         for row in rows(figures):
             if row["pattern"] == workload.name:

@@ -15,15 +15,14 @@ calls bears a tenth of it, and each of 1,000 nothing that can be seen. `further`
 the first one adds.
 """
 
-import asyncio
 import gc
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from statistics import median
 
 from tpool_asyncio._bench.answers import Clock
-from tpool_asyncio._bench.contestants import PEERS, TPOOL
+from tpool_asyncio._bench.contestants import PEERS, PLAIN_FUTURES, TPOOL
 from tpool_asyncio._bench.figures import Figures, Sample
 from tpool_asyncio._bench.on_loop import Answer, Measure, OnLoop, serve, through
 from tpool_asyncio._bench.scale import Axis
@@ -63,32 +62,9 @@ async def _without_collector() -> AsyncIterator[Measure]:
         gc.enable()
 
 
-@asynccontextmanager
-async def _plain_futures() -> AsyncIterator[Measure]:
-    loop = asyncio.get_running_loop()
-    waiting: list[tuple[asyncio.Future[object], Callable[..., object]]] = []
-
-    def resolve() -> None:
-        for future, fn in waiting:
-            future.set_result(fn())
-        waiting.clear()
-
-    def submit(fn: Callable[..., object]) -> Awaitable[object]:
-        if not waiting:
-            loop.call_soon(resolve)
-        future: asyncio.Future[object] = loop.create_future()
-        waiting.append((future, fn))
-        return future
-
-    async def measure(workload: Workload, reps: int) -> Answer:
-        return await _drive(submit, workload, reps)
-
-    yield measure
-
-
 REFERENCE = through(TPOOL, _drive)
 WITHOUT_COLLECTOR = OnLoop("tpool_without_gc", "tpool.execute, collector off", _without_collector)
-PLAIN = OnLoop("plain_futures", "plain futures, no threads", _plain_futures, (_ALONE,))
+PLAIN = through(PLAIN_FUTURES, _drive, (_ALONE,))
 CONTESTANTS = {
     contestant.name: contestant
     for contestant in (

@@ -11,24 +11,27 @@ wait, and the series of that is kept. Three things are told apart:
 - the longest run of the **garbage collector**, in whatever thread it was, since it stops all of them.
 
 The calls do nothing and are made in one of three ways, the same for all contestants. From 1,000 **tasks**, each of
-which makes its calls one after another. In **chunks** of 100, with a turn of the loop after each, all of them awaited
-at the end; so up to 100,000 futures are held, at which the garbage collector looks. And **at once**, by one loop over
-all of them that never gives way: this stalls the event loop by itself, whoever makes the calls, so it is shown and not
-judged.
+which makes its calls one after another. In **chunks** of 100, with a turn of the loop after each, first to make all of
+them, then to await them; so up to 100,000 futures are held, at which the garbage collector looks. And **at once**, by
+one loop over all of them that never gives way: this stalls the event loop by itself, whoever makes the calls, so it is
+shown and not judged.
 
-`IDLE` makes no calls, for about as long as ours takes for them. `WITHOUT_COLLECTOR` is ours with the collector off.
+Three contestants are there to explain the others. `IDLE` makes no calls, for about as long as ours takes for them.
+`WITHOUT_COLLECTOR` is ours with the collector off. Plain futures are what the loop itself resolves: they show what the
+collector takes to look at futures, when there is no pool.
 """
 
 import asyncio
 import gc
 import sys
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from tpool_asyncio._bench.answers import Clock
-from tpool_asyncio._bench.contestants import PEERS, TPOOL
+from tpool_asyncio._bench.contestants import PEERS, PLAIN_FUTURES, TPOOL
 from tpool_asyncio._bench.fairness import percentile
 from tpool_asyncio._bench.on_loop import Answer, Measure, OnLoop, serve, through
 from tpool_asyncio._bench.subject import Subject
@@ -113,12 +116,14 @@ async def _from_tasks(submit: Submit, fn: Callable[..., object], calls: int) -> 
 
 
 async def _in_chunks(submit: Submit, fn: Callable[..., object], calls: int) -> None:
-    flying: list[Awaitable[object]] = []
+    chunks: deque[list[asyncio.Future[object]]] = deque()
     for done in range(0, calls, _CHUNK):
-        flying += [asyncio.ensure_future(submit(fn)) for _ in range(min(_CHUNK, calls - done))]
+        chunks.append([asyncio.ensure_future(submit(fn)) for _ in range(min(_CHUNK, calls - done))])
         await asyncio.sleep(0)
-    for call in flying:
-        await call
+    while chunks:
+        for call in chunks.popleft():
+            await call
+        await asyncio.sleep(0)  # to await what is done does not give way, and nor does it to let go of it
 
 
 async def _at_once(submit: Submit, fn: Callable[..., object], calls: int) -> None:
@@ -138,6 +143,7 @@ async def _watched(passing: Awaitable[None], calls: int) -> Answer:
         await heart.stop()
     return {
         **clock.per_call(calls),
+        "calls": calls,
         "worst_ms": max(heart.stalls) * 1e3,
         "p99_ms": percentile(heart.stalls, 0.99) * 1e3,
         "own_work_ms": max(heart.own_work) * 1e3,
@@ -181,13 +187,14 @@ CONTESTANTS = {
         IDLE,
         REFERENCE,
         WITHOUT_COLLECTOR,
+        through(PLAIN_FUTURES, _drive),
         # asgiref is left out: 100,000 calls of it take longer than all others together.
         *(through(peer, _drive) for peer in PEERS if peer.name != "asgiref"),
     )
 }
 
 STALL = Subject(
-    "Stalls of the loop while 100,000 calls pass through,",
+    "Stalls of the loop while calls pass through,",
     "tpool_asyncio._bench.stall",
     REFERENCE,
     CONTESTANTS,

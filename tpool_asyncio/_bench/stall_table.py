@@ -32,7 +32,7 @@ def render(figures: Figures) -> str:
         'over the rounds; "beyond idle" is the median of the differences within each round.'
     )
     parts = [f"{heading(figures, STALL)}\n{explained}"]
-    for workload in STALL.workloads.values():
+    for workload in map(STALL.workloads.__getitem__, figures.samples):
         lines = []
         taking_part = set(figures.contestants(workload.name))
         for contestant in CONTESTANTS.values():
@@ -72,7 +72,8 @@ def verdicts(figures: Figures) -> list[Verdict]:
     """Judge the figures by the target, and say beside it what part of it is not the pool's."""
     judged = []
     for workload in (TASKS, CHUNKS):
-        target = f"100,000 calls {workload.title}: worst stall, ms beyond idle <= {ALLOWED_MS:g}"
+        calls = max(figures.told(workload.name, STALL.reference.name, "calls"), default=workload.reps)
+        target = f"{calls:,} calls {workload.title}: worst stall, ms beyond idle <= {ALLOWED_MS:g}"
         measured = beyond_idle(figures, workload.name, STALL.reference.name)
         without = beyond_idle(figures, workload.name, WITHOUT_COLLECTOR.name)
         beside = "" if without is None else f"{without:.2f} with the garbage collector off"
