@@ -76,6 +76,8 @@ def render(figures: Figures, axis: Axis) -> str:
         lines = []
         for name, contestant in axis.subject.contestants.items():
             done = axis.measured(figures, name)
+            if not done:
+                continue
             costs = [figures.median(done[size], name) if size in done else None for size in sizes]
             numbers = ["-" if cost is None else f"{cost.cpu_us if cpu else cost.wall_us:.2f}" for cost in costs]
             flat = flatness(figures, axis, name, cpu=cpu) if len(done) > 1 else None

@@ -40,7 +40,7 @@ from tpool_asyncio._bench.workloads import Submit, Workload, nothing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["AT_ONCE", "CHUNKS", "CONTESTANTS", "IDLE", "STALL", "TASKS", "WITHOUT_COLLECTOR", "Heartbeat"]
+__all__ = ["AT_ONCE", "CHUNKS", "CONTESTANTS", "IDLE", "PLAIN", "STALL", "TASKS", "WITHOUT_COLLECTOR", "Heartbeat"]
 
 CALLS = 100_000
 BEAT = 0.001
@@ -180,6 +180,7 @@ async def _without_collector() -> AsyncIterator[Measure]:
 REFERENCE = through(TPOOL, _drive)
 IDLE = OnLoop("idle", "idle", _idle)
 WITHOUT_COLLECTOR = OnLoop("tpool_without_gc", "tpool.execute, collector off", _without_collector)
+PLAIN = through(PLAIN_FUTURES, _drive)
 
 CONTESTANTS = {
     contestant.name: contestant
@@ -187,7 +188,7 @@ CONTESTANTS = {
         IDLE,
         REFERENCE,
         WITHOUT_COLLECTOR,
-        through(PLAIN_FUTURES, _drive),
+        PLAIN,
         # asgiref is left out: 100,000 calls of it take longer than all others together.
         *(through(peer, _drive) for peer in PEERS if peer.name != "asgiref"),
     )

@@ -3,7 +3,7 @@
 from statistics import median
 
 from tpool_asyncio._bench.figures import Figures
-from tpool_asyncio._bench.stall import CHUNKS, CONTESTANTS, IDLE, STALL, TASKS, WITHOUT_COLLECTOR
+from tpool_asyncio._bench.stall import CHUNKS, CONTESTANTS, IDLE, PLAIN, STALL, TASKS, WITHOUT_COLLECTOR
 from tpool_asyncio._bench.table import columns, heading
 from tpool_asyncio._bench.targets import Verdict
 
@@ -75,7 +75,8 @@ def verdicts(figures: Figures) -> list[Verdict]:
         calls = max(figures.told(workload.name, STALL.reference.name, "calls"), default=workload.reps)
         target = f"{calls:,} calls {workload.title}: worst stall, ms beyond idle <= {ALLOWED_MS:g}"
         measured = beyond_idle(figures, workload.name, STALL.reference.name)
-        without = beyond_idle(figures, workload.name, WITHOUT_COLLECTOR.name)
-        beside = "" if without is None else f"{without:.2f} with the garbage collector off"
+        others = ((WITHOUT_COLLECTOR, "with the garbage collector off"), (PLAIN, "for plain futures, without any pool"))
+        known = [(beyond_idle(figures, workload.name, other.name), words) for other, words in others]
+        beside = ", ".join(f"{beyond:.2f} {words}" for beyond, words in known if beyond is not None)
         judged.append(Verdict(target, measured, measured is not None and measured <= ALLOWED_MS, beside))
     return judged
