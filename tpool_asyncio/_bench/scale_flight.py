@@ -5,8 +5,9 @@
 All calls of a batch are made before the first is awaited, and none ends before all are made, since the loop does not
 run in between. Small batches follow one another until some `CALLS` calls have been made.
 
-Two contestants are there to explain the others. The **collector off** is ours without the garbage collector's share,
-which grows with the number of objects that are alive. **Plain futures** of the loop, which the loop itself resolves,
+Three contestants are there to explain the others. The **collector off** is ours without the garbage collector's share,
+which grows with the number of objects that are alive. With `RARE` as its threshold it is ours as a program can have it
+that has very many calls in flight. **Plain futures** of the loop, which the loop itself resolves,
 show what futures cost without any pool, the collector's share of them included: no package that returns futures
 costs less.
 
@@ -33,6 +34,9 @@ __all__ = ["FLIGHT", "WITHOUT_COLLECTOR", "further"]
 
 CALLS = 20_000
 """How many calls a sample has, or the number in flight if that is more."""
+
+RARE = 10_000
+"""How many new objects the garbage collector lets pass before it looks at them, in place of 700 or 2,000."""
 
 SIZES = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
@@ -62,14 +66,25 @@ async def _without_collector() -> AsyncIterator[Measure]:
         gc.enable()
 
 
+@asynccontextmanager
+async def _with_rare_collector() -> AsyncIterator[Measure]:
+    thresholds = gc.get_threshold()
+    async with REFERENCE.open() as measure:
+        gc.set_threshold(RARE, *thresholds[1:])
+        yield measure
+        gc.set_threshold(*thresholds)
+
+
 REFERENCE = through(TPOOL, _drive)
 WITHOUT_COLLECTOR = OnLoop("tpool_without_gc", "tpool.execute, collector off", _without_collector)
+WITH_RARE_COLLECTOR = OnLoop("tpool_rare_gc", f"tpool.execute, gc.set_threshold({RARE:_})", _with_rare_collector)
 PLAIN = through(PLAIN_FUTURES, _drive, (_ALONE,))
 CONTESTANTS = {
     contestant.name: contestant
     for contestant in (
         REFERENCE,
         WITHOUT_COLLECTOR,
+        WITH_RARE_COLLECTOR,
         PLAIN,
         # A million of the peers' would take gigabytes and minutes; asgiref is left out for the same reason.
         *(through(peer, _drive, _TOO_MANY) for peer in PEERS if peer.name != "asgiref"),
