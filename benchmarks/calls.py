@@ -5,6 +5,7 @@
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from results import add_json_option, write
@@ -34,10 +35,8 @@ def main() -> None:
     print("\nTargets, as ratios:")
     for verdict in judged:
         print(f"  {verdict}")
-    results = as_json(figures)
-    results["targets"] = [
-        {"target": verdict.target, "measured": verdict.measured, "met": verdict.met} for verdict in judged
-    ]
+    results = {"benchmark": "calls", **as_json(figures)}
+    results["targets"] = [asdict(verdict) for verdict in judged]
     write(Path(arguments.json), results)
 
 

@@ -22,13 +22,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from million import peak_bytes, resident_bytes
 from results import add_json_option, write
 from side_by_side import show_round
 
 from tpool_asyncio._bench.child_process import environment
 from tpool_asyncio._bench.crowds import CASES, CROWDS, GREEN, measure
 from tpool_asyncio._bench.figures import Figures, Sample
+from tpool_asyncio._bench.resident import peak_bytes, resident_bytes
 from tpool_asyncio._bench.table import columns, machine
 from tpool_asyncio._bench.targets import Verdict
 

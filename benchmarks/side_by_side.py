@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from results import add_json_option, write
@@ -23,7 +24,16 @@ def show_round(done: int, total: int) -> None:
 
 
 def main(
-    name: str, description: str, subject: Subject, judge: Callable[[Figures], list[Verdict]], *, rounds: int
+    name: str,
+    description: str,
+    subject: Subject,
+    judge: Callable[[Figures], list[Verdict]],
+    *,
+    rounds: int,
+    loops: bool = False,
+    tables: Callable[[Figures], str] | None = None,
+    more: Callable[[Figures], Mapping[str, object]] = lambda _: {},
+    patience: float | None = None,
 ) -> None:
     """Be the script of this name.
 
@@ -33,24 +43,35 @@ def main(
         subject: What is measured.
         judge: Holds the figures against the targets.
         rounds: How many samples of each contestant, unless the command line says otherwise.
+        loops: Whether there is a choice of loops.
+        tables: Returns the figures for people, None for `render`.
+        more: Returns what comes into the file beside `as_json`.
+        patience: Seconds that one sample may take, None for those of `child_process`.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--rounds", type=int, default=rounds, metavar="N", help=f"samples of each contestant (default: {rounds})"
     )
     parser.add_argument("--quick", action="store_true", help="fewer calls per sample")
+    if loops:
+        parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     add_json_option(parser, name)
     arguments = parser.parse_args()
     total = max(1, arguments.rounds)
 
-    figures = measure(total, subject=subject, quick=arguments.quick, on_round=lambda done: show_round(done, total))
+    figures = measure(
+        total,
+        subject=subject,
+        loop=arguments.loop if loops else "asyncio",
+        quick=arguments.quick,
+        on_round=lambda done: show_round(done, total),
+        patience=patience,
+    )
     judged = judge(figures)
-    print(render(figures, subject))
+    print(render(figures, subject) if tables is None else tables(figures))
     print("\nTargets, as ratios:")
     for verdict in judged:
         print(f"  {verdict}")
-    results = as_json(figures, subject)
-    results["targets"] = [
-        {"target": verdict.target, "measured": verdict.measured, "met": verdict.met} for verdict in judged
-    ]
+    results = {"benchmark": name, **as_json(figures, subject), **more(figures)}
+    results["targets"] = [asdict(verdict) for verdict in judged]
     write(Path(arguments.json), results)

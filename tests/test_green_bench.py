@@ -153,6 +153,14 @@ class TestRounds:
         with pytest.raises(BenchError, match="measures await ended with exit code 1"):
             ChildProcess("await", "uvloop", BRIDGES.program)
 
+    def test_green_calls_on_uvloop(self) -> None:
+        pytest.importorskip("uvloop")
+        pytest.importorskip("greenlet")
+        contestants = [GREEN_CALLS.contestants[name] for name in ("green", "tpool")]
+        figures = rounds.measure(1, subject=GREEN_CALLS, loop="uvloop", quick=True, contestants=contestants)
+        assert figures.loop == "uvloop"
+        assert set(figures.contestants("crowd")) == {"green", "tpool"}
+
     @pytest.mark.usefixtures("without_peers")
     @pytest.mark.parametrize(
         ("subject", "name"),
@@ -177,18 +185,19 @@ class TestTargets:
     def test_calls(self) -> None:
         figures = figures_of(
             {
-                "crowd": {"green": [(4, 4)], "eventlet": [(16, 16)], "gevent": [(15, 15)]},
+                "crowd": {"green": [(4, 4)], "eventlet": [(20, 20)], "gevent": [(19, 19)], "tpool": [(2, 2)]},
                 "alone": {"green": [(20, 20)], "eventlet": [(20, 20)], "gevent": [(19, 19)]},
                 "script": {"green": [(20, 20)], "eventlet": [(30, 30)]},
             }
         )
         assert [str(verdict) for verdict in green_calls.verdicts(figures)] == [
-            "met      1,000 green threads, wall time: eventlet.tpool.execute / green >= 4: measured 4.00",
-            "missed   1,000 green threads, wall time: gevent ThreadPool.apply / green >= 4: measured 3.75",
+            "met      1,000 green threads, wall time: eventlet.tpool.execute / green >= 5: measured 5.00",
+            "missed   1,000 green threads, wall time: gevent ThreadPool.apply / green >= 5: measured 4.75",
             "met      one green thread alone, wall time: eventlet.tpool.execute / green >= 1: measured 1.00",
             "missed   one green thread alone, wall time: gevent ThreadPool.apply / green >= 1: measured 0.95",
             "met      a script without green threads, wall time: eventlet.tpool.execute / green >= 1: measured 1.50",
             "unknown  a script without green threads, wall time: gevent ThreadPool.apply / green >= 1: not measured",
+            "missed   1,000 green threads, wall time: green / await tpool.execute, in tasks <= 1.8: measured 2.00",
         ]
 
     def test_bridges(self) -> None:
@@ -211,9 +220,9 @@ class TestScripts:
 
     def test_green_calls(self, tmp_path: Path) -> None:
         output, results = self.script("green_calls.py", tmp_path, "--quick")
-        assert f"{CROWD.title}, wall time: eventlet.tpool.execute / green >= 4" in output
+        assert f"{CROWD.title}, wall time: eventlet.tpool.execute / green >= 5" in output
         assert isinstance(results["targets"], list)
-        assert len(results["targets"]) == 6
+        assert len(results["targets"]) == 7
 
     @pytest.mark.usefixtures("without_peers")
     def test_bridge_without_peers(self, tmp_path: Path) -> None:

@@ -11,6 +11,12 @@ are `self_timed`; `worlds` are the packages with green threads, and `crowds` is 
 the pool. `proxy_connections` are the ways to a database, `proxy_material` is what there is to read. `one_processor`
 makes small differences visible.
 
+`on_loop` has contestants that are driven from inside a loop. Of that kind are `cpu`, for calls that hold the processor,
+`fairness`, for how long short calls wait beside long ones, and `stall`, for how long the loop is held up; the latter
+two have a module each for their tables. `scale` is about cost that should not grow: with the number of calls
+(`scale_flight`, and `flight_memory` for what they take of memory), of threads (`scale_threads`), or of loops
+(`scale_loops`). `resident` tells what memory a process has.
+
 `web` is about services: `web_server` is a contestant's process, `web_load` the one that makes the requests, and
 `web_watch` asks what does not block meanwhile.
 

@@ -72,7 +72,7 @@ class ChildProcess:
             BenchError: The process has ended or does not answer.
         """
         answer = self.ask(f"{workload.name} {reps}")
-        return Sample(answer["wall_us"], answer["cpu_us"])
+        return Sample(answer.pop("wall_us"), answer.pop("cpu_us"), answer)
 
     def ask(self, line: str) -> dict[str, Any]:
         """Say one line to it, and return what it answers.

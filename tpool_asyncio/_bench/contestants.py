@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 
-from tpool_asyncio._bench.floors import asyncio_floor
+from tpool_asyncio._bench.floors import asyncio_floor, plain_futures
 from tpool_asyncio._bench.workloads import ONE_BY_ONE, WORKLOADS, Submit, Workload
 
-__all__ = ["ASYNCIO_FLOOR", "CONTESTANTS", "FLOOR", "PEERS", "THREADS", "TPOOL", "Contestant"]
+__all__ = ["ASYNCIO_FLOOR", "CONTESTANTS", "FLOOR", "PEERS", "PLAIN_FUTURES", "THREADS", "TPOOL", "Contestant"]
 
 THREADS = 20
 
@@ -86,6 +86,9 @@ class Contestant:
 TPOOL = Contestant("tpool", "tpool.execute", _tpool)
 FLOOR = Contestant("floor", "floor: lock, socket, poll", None, ONE_BY_ONE)
 ASYNCIO_FLOOR = Contestant("asyncio_floor", "floor of asyncio", _asyncio_floor, ONE_BY_ONE)
+PLAIN_FUTURES = Contestant("plain_futures", "plain futures, no threads", plain_futures)
+"""Takes no part in the table of calls, where nothing is to be explained by it."""
+
 PEERS = (
     Contestant("to_thread", "asyncio.to_thread", _to_thread),
     Contestant("run_in_executor", "loop.run_in_executor", _run_in_executor),

@@ -5,9 +5,10 @@ measured within a moment of each other, so that what else the machine was doing 
 a difference.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 __all__ = ["Figures", "Sample"]
 
@@ -19,6 +20,8 @@ class Sample:
     wall_us: float
     cpu_us: float
     """Processor time of all threads of the process."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What else the contestant has told of this round."""
 
 
 @dataclass(slots=True)
@@ -44,16 +47,22 @@ class Figures:
         samples = self.samples[workload][contestant]
         return Sample(median(s.wall_us for s in samples), median(s.cpu_us for s in samples))
 
+    def told(self, workload: str, contestant: str, key: str) -> list[float]:
+        """Return what a contestant has told beside its cost, round by round; nothing if it is left out."""
+        return [sample.more[key] for sample in self.samples.get(workload, {}).get(contestant, ())]
+
     def beyond(self, workload: str, contestant: str, other: str) -> Sample | None:
         """Return how much more a workload costs a contestant than another workload does, or None without both.
 
         It is the median of the differences within each round. Negative is less.
         """
         more, less = (self.samples.get(name, {}).get(contestant) for name in (workload, other))
-        if not more or not less:
-            return None
-        pairs = list(zip(more, less, strict=True))
-        return Sample(median(a.wall_us - b.wall_us for a, b in pairs), median(a.cpu_us - b.cpu_us for a, b in pairs))
+        return _differences(more, less) if more and less else None
+
+    def apart(self, workload: str, contestant: str, other: str) -> Sample | None:
+        """Return how much more a contestant takes for a workload than another one does, as in `beyond`."""
+        more, less = (self.samples.get(workload, {}).get(name) for name in (contestant, other))
+        return _differences(more, less) if more and less else None
 
     def ratio(self, workload: str, contestant: str, to: str) -> Sample | None:
         """Return how often the second contestant's cost goes into the first one's, or None if one is left out.
@@ -70,3 +79,8 @@ class Figures:
         if not wall or not cpu:
             return None
         return Sample(median(wall), median(cpu))
+
+
+def _differences(more: list[Sample], less: list[Sample]) -> Sample:
+    pairs = list(zip(more, less, strict=True))
+    return Sample(median(a.wall_us - b.wall_us for a, b in pairs), median(a.cpu_us - b.cpu_us for a, b in pairs))
