@@ -58,15 +58,18 @@ PARTS = {
     part.name: part
     for part in (
         Part("calls", ("--quick", "--rounds", "5"), loop=True),
-        Part("green_calls", ("--quick", "--rounds", "5")),
+        Part("green_calls", ("--quick", "--rounds", "5"), loop=True),
+        Part("scale", ("--quick", "--rounds", "2"), loop=True),
+        Part("fairness", ("--quick", "--rounds", "3"), loop=True),
+        Part("cpu", ("--quick", "--rounds", "3"), loop=True),
+        Part("stall", ("--quick", "--rounds", "2"), loop=True),
         Part("bridge", ("--quick", "--rounds", "5")),
         Part("proxy", ("--rows", "10000", "--queries", "500", "--lines-mb", "1", "--rounds", "2")),
         Part("executors", ("--quick", "--rounds", "5"), loop=True),
         Part("engines", ("--calls", "200", "--rounds", "2")),
         Part("web", ("--scale", "0.1", "--rounds", "1"), loop=True),
         Part("green_threads", ("--number", "5000", "--rounds", "1")),
-        Part("million", ("--calls", "50000", "--rounds", "1")),
-        Part("import_time", ("--rounds", "5")),
+            Part("import_time", ("--rounds", "5")),
         Part("wakeups", (), rounds=False),
     )
 }

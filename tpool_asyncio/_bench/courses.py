@@ -67,7 +67,7 @@ COURSES = {
     course.name: course
     for course in (
         Course("calls", "tpool.execute", CALLS, "tpool", loop=True),
-        Course("green", "green.tpool.execute", GREEN_CALLS, "green"),
+        Course("green", "green.tpool.execute", GREEN_CALLS, "green", loop=True),
         Course("bridge", "green.await_, green.run", BRIDGES, "green"),
         Course("default", "run_in_executor, new_event_loop", EXECUTORS, "fast", arguments=_loop),
         Course("submit", "tpool.executor().submit", EXECUTORS, "submit", arguments=_loop),
