@@ -2,8 +2,8 @@
 
 ``python benchmarks/wakeups.py [--json PATH]``
 
-A child makes 1, 20 and 1,000 calls at once, a few times over, under strace: on one loop, and on several loops in threads
-of their own, which all do so at the same time. Counted are, for each time that many calls were made on each loop,
+A child makes 1, 20 and 1,000 calls at once, a few times over, under strace: on one loop, and on several loops in
+threads of their own, which all do so at the same time. Counted are, for each time that many calls were made on a loop,
 
 - the times a thread went to sleep on a lock that has no time limit: it was woken as often before, and that is what
   idle workers wait on in all packages that are compared. Waits for the interpreter's lock have a time limit and do not
@@ -184,10 +184,11 @@ def verdicts(counts: dict[int, dict[str, Counts]]) -> list[str]:
         for workload in REPS:
             own = by_name[TPOOL.name][workload.name]
             title = f"{workload.title}, {number} loop{'s' * (number > 1)}"
+            needless = own["for_nothing"]
             writes, faster = own["loop"] / own["drains"], f"{own['in_vain']:.2f} of {own['woken']:.2f}"
             lines += [
                 f"{met(writes <= 1)} {title}: at most one self-pipe write for each drain: {writes:.2f}",
-                f"{met(own['for_nothing'] == 0)} {title}: nobody woken while nothing is queued: {own['for_nothing']:.2f}",
+                f"{met(needless == 0)} {title}: nobody woken while nothing is queued: {needless:.2f}",
                 f"       {title}: woken in vain, since somebody else was faster: {faster}",
             ]
     return lines
