@@ -18,6 +18,7 @@ from tpool_asyncio._bench.budget_table import TABLES, Measured, Row, as_json, re
 from tpool_asyncio._bench.child_process import environment
 from tpool_asyncio._bench.wakeup_watch import WakeupWatch
 from tpool_asyncio._bench.workloads import nothing
+from tpool_asyncio._loop.mailbox import TURN
 from tpool_asyncio._loop.pool import Pool
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -55,13 +56,19 @@ class TestMarks:
         sections = [[7], [107, 57], [5], [205, 45]]
         assert figures_of({"scenarios": scenarios}, sections, min) == {"x": 10.2, "y": 4.0}
 
+    def test_a_step_that_comes_twice_is_a_sum(self) -> None:
+        bases = {"name": "bases", "each": 2, "steps": [{"name": "mark", "base": ""}]}
+        steps = [{"name": name, "base": "mark"} for name in ("x", "y", "x")]
+        done = {"scenarios": [bases, {"name": "thrice", "each": 2, "steps": steps}]}
+        assert figures_of(done, [[4], [24, 14, 6]], min) == {"x": 11.0, "y": 5.0}
+
     def test_parts_of_what_callgrind_writes(self) -> None:
         lines = ["part: 1\n", "summary: 9\n", "fn=(1) f\n", "0 5\n", "totals: 12\n", "totals: 345\n"]
         assert parts_of(lines) == [12, 345]
 
 
 class TestByHand:
-    @pytest.mark.parametrize("each", [1, 3])
+    @pytest.mark.parametrize("each", [1, 3, TURN + 1])
     async def test_every_scenario_leaves_all_as_it_was(self, each: int) -> None:
         by_hand = ByHand(each)
         scenarios = by_hand.scenarios()

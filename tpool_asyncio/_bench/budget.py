@@ -82,19 +82,26 @@ def parts_of(lines: Iterable[str]) -> list[int]:
 
 
 def figures_of(done: dict[str, Any], sections: Sequence[Sequence[int]], pick: Callable[[list[int]], float]) -> Costs:
-    """Return what each step costs, its base taken away, out of what lay between the marks of each round in turn."""
+    """Return what each step costs, its base taken away, out of what lay between the marks of each round in turn.
+
+    A step that a scenario has several times is the sum of them.
+    """
     scenarios = done["scenarios"]
     samples: dict[str, list[int]] = {}
     for number, taken in enumerate(sections):
+        sums: dict[str, int] = {}
         for step, cost in zip(scenarios[number % len(scenarios)]["steps"], taken, strict=True):
-            samples.setdefault(step["name"], []).append(cost)
-    picked = {name: pick(costs) for name, costs in samples.items()}
-    return {
-        step["name"]: (picked[step["name"]] - picked[step["base"]]) / scenario["each"]
-        for scenario in scenarios
-        for step in scenario["steps"]
-        if step["base"]
-    }
+            sums[step["name"]] = sums.get(step["name"], 0) + cost
+        for name, cost in sums.items():
+            samples.setdefault(name, []).append(cost)
+    costs = {name: pick(found) for name, found in samples.items()}
+    figures: Costs = {}
+    for scenario in scenarios:
+        for step in scenario["steps"]:
+            if step["base"]:
+                without = figures.get(step["name"], costs[step["name"]] / scenario["each"])
+                figures[step["name"]] = without - costs[step["base"]] / scenario["each"]
+    return figures
 
 
 def _differences(marks: Sequence[int]) -> list[int]:

@@ -6,18 +6,19 @@ zero, it comes back from there when it has nothing more to do. There is no other
 which of several runs when.
 
 Many calls at once are made one after another; then the worker runs all of them; then the loop takes all the outcomes
-at once. Real threads can do it in other orders, with more wake-ups.
+at once, in as many turns as that takes. Real threads can do it in other orders, with more wake-ups.
 """
 
 import asyncio
 import gc
+import math
 from contextvars import Context
 from typing import TYPE_CHECKING
 
 from tpool_asyncio._bench.budget_marks import Mark, Scenario, Step
 from tpool_asyncio._bench.workloads import nothing
 from tpool_asyncio._loop.call import Call
-from tpool_asyncio._loop.mailbox import Mailbox
+from tpool_asyncio._loop.mailbox import TURN, Mailbox
 from tpool_asyncio._loop.pool import Pool
 from tpool_asyncio._pool.thread_pool import ThreadPool
 from tpool_asyncio._pool.worker import Worker
@@ -29,23 +30,24 @@ __all__ = ["ByHand", "IdleHand", "MarkedMailbox", "asyncio_by_hand"]
 
 
 class MarkedMailbox(Mailbox):
-    """A mailbox that sets marks around its next drain."""
+    """A mailbox that sets marks around its next drains."""
 
-    __slots__ = ("drain", "mark")
+    __slots__ = ("drain", "mark", "marked")
 
     def __init__(self, pool: ThreadPool, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(pool, loop)
         self.drain: Callable[[Mailbox], None] = Mailbox._drain
-        self.mark: Mark | None = None
+        self.mark: Mark = nothing
+        self.marked = 0  # how many drains are still to be marked
 
     def _drain(self) -> None:
-        mark, self.mark = self.mark, None
-        if mark is None:
+        if self.marked:
+            self.marked -= 1
+            self.mark()
             self.drain(self)
+            self.mark()
         else:
-            mark()
             self.drain(self)
-            mark()
 
 
 class IdleHand:
@@ -78,6 +80,7 @@ class ByHand:
     def __init__(self, each: int) -> None:
         self.each = each
         self.numbers = range(each)
+        self.drains = math.ceil(each / TURN)  # how many it takes to settle all
         self.pool = Pool(1, name="by hand", idle_timeout=0)
         self.core = self.pool._core
         self.hand = IdleHand(self.core, asyncio.get_running_loop())
@@ -87,6 +90,7 @@ class ByHand:
             Step("execute", "listed"),
             Step("work"),
             Step("turn to the drain"),
+            *(Step("drain", "marked drain"), Step("turn to the task")) * (self.drains - 1),
             Step("drain", "marked drain"),
             Step("turn to the task", "looped"),
             Step("let go"),
@@ -113,7 +117,7 @@ class ByHand:
         """All of it, in the order of its steps."""
         execute, numbers = self.pool.execute, self.numbers
         worker = self.hand.worker
-        self.hand.mailbox.mark = mark  # sets two of the marks
+        self.hand.mailbox.mark, self.hand.mailbox.marked = mark, self.drains
         mark()
         calls = [execute(nothing) for _ in numbers]
         mark()
@@ -137,7 +141,8 @@ class ByHand:
     async def drain_nothing(self, mark: Mark) -> None:
         """What is around a drain in these scenarios."""
         mailbox = self.hand.mailbox
-        kept, mailbox.drain, mailbox.mark = mailbox.drain, _ignore, mark
+        mailbox.mark, mailbox.marked = mark, 1
+        kept, mailbox.drain = mailbox.drain, _ignore
         mailbox._drain()
         mailbox.drain = kept
 
