@@ -71,6 +71,7 @@ PARTS = {
         Part("green_threads", ("--number", "5000", "--rounds", "1")),
             Part("import_time", ("--rounds", "5")),
         Part("wakeups", (), rounds=False),
+        Part("budget", ("--quick",), rounds=False),
     )
 }
 

@@ -1,8 +1,8 @@
-"""The least that a call can cost on this machine: three measures that are no packages.
+"""The least that a call can cost on this machine: four measures that are no packages.
 
-Two of them hand one call at a time to one thread that waits on a raw lock, which is the cheapest way for Python code to
-wake a thread. They differ in the way back. Neither carries results, errors, contexts or cancellation, so that a package
-which does all that can at best come near them. The third one has no thread at all, only futures.
+Three of them hand one call at a time to one thread that waits on a raw lock, which is the cheapest way for Python code
+to wake a thread. They differ in the way back. None carries results, errors, contexts or cancellation, so that a package
+which does all that can at best come near them. The fourth one has no thread at all, only futures.
 """
 
 import _thread
@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from tpool_asyncio._bench.workloads import Submit, Workload
 
-__all__ = ["asyncio_floor", "plain_futures", "raw_floor"]
+__all__ = ["asyncio_floor", "lock_floor", "plain_futures", "raw_floor"]
 
 _Call = tuple[Callable[..., object], tuple[object, ...]]
 
@@ -57,6 +57,30 @@ def _poller(receiver: socket.socket) -> tuple[Callable[[], object], Callable[[],
         return lambda: kqueue.control(None, 1), kqueue.close
     else:
         return lambda: select.select([receiver], [], []), lambda: None
+
+
+@contextmanager
+def lock_floor() -> Iterator[Callable[[Workload, int], None]]:
+    """The floor of any two threads: the thread releases a second lock, for which the main thread waits.
+
+    Yields a function that does a workload some number of times, one call after another.
+    """
+    done = _thread.allocate_lock()
+    done.acquire()
+    servant = _Servant(done.release)
+
+    def run(workload: Workload, reps: int) -> None:
+        ring, wait = servant.bell.release, done.acquire
+        call = (workload.fn, workload.args)
+        for _ in range(reps):
+            servant.call = call
+            ring()
+            wait()
+
+    try:
+        yield run
+    finally:
+        servant.leave()
 
 
 @contextmanager
