@@ -69,7 +69,7 @@ PARTS = {
         Part("engines", ("--calls", "200", "--rounds", "2")),
         Part("web", ("--scale", "0.1", "--rounds", "1"), loop=True),
         Part("green_threads", ("--number", "5000", "--rounds", "1")),
-            Part("import_time", ("--rounds", "5")),
+        Part("import_time", ("--rounds", "5")),
         Part("wakeups", (), rounds=False),
         Part("budget", ("--quick",), rounds=False),
     )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tpool_asyncio._bench.budget_marks import Mark, Scenario, Step
 from tpool_asyncio._bench.workloads import nothing
-from tpool_asyncio._loop.call import Call
+from tpool_asyncio._loop.call import FINDS_LOOP, Call
 from tpool_asyncio._loop.mailbox import TURN, Mailbox
 from tpool_asyncio._loop.pool import Pool
 from tpool_asyncio._pool.thread_pool import ThreadPool
@@ -216,7 +216,7 @@ class ByHand:
         numbers = self.numbers
         loop = asyncio.get_running_loop()
         mark()
-        calls: list[Call[None]] = [Call(loop=loop) for _ in numbers]
+        calls: list[Call[None]] = [Call() if FINDS_LOOP else Call(loop=loop) for _ in numbers]
         mark()
         for _ in calls:
             Context().run(nothing)

@@ -186,8 +186,8 @@ class Pool:""",
             (
                 Edit(
                     _POOL,
-                    "Call() if _ASKS_QUICKLY else Call(loop=loop)",
-                    "Call(loop=loop) if _ASKS_QUICKLY else Call()",
+                    "Call() if FINDS_LOOP else Call(loop=loop)",
+                    "Call(loop=loop) if FINDS_LOOP else Call()",
                 ),
             ),
             (_CALLS,),

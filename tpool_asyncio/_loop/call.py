@@ -7,14 +7,19 @@ would be one of the dearest parts of it. What each thread may touch is told in
 """
 
 import asyncio
+import sys
 from typing import Any, NoReturn, TypeVar
 
 from tpool_asyncio._loop.loop_job import LoopJob, presentable
 from tpool_asyncio._pool.job import ENDED
 
-__all__ = ["Call"]
+__all__ = ["FINDS_LOOP", "Call"]
 
 T = TypeVar("T")
+
+FINDS_LOOP = sys.version_info >= (3, 12)
+"""Whether a future finds the running loop by itself sooner than it takes it as an argument: 3.11 asks the system for
+the number of the process each time."""
 
 
 class Call(LoopJob, asyncio.Future[T]):

@@ -1,7 +1,6 @@
 """The pool as async code holds it."""
 
 import asyncio
-import sys
 import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
@@ -10,7 +9,7 @@ from contextvars import Context, copy_context
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
-from tpool_asyncio._loop.call import Call
+from tpool_asyncio._loop.call import FINDS_LOOP, Call
 from tpool_asyncio._loop.entrance import new_entrance, no_loop_error
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.import_watch import watch_imports
@@ -34,9 +33,6 @@ __all__ = ["Pool"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_ASKS_QUICKLY = sys.version_info >= (3, 12)
-"""Whether a future finds the running loop by itself faster than it takes it as an argument; 3.11 asks the system."""
 
 
 class Pool:
@@ -159,7 +155,7 @@ class Pool:
             watch_imports(mailbox, loop)
         if not callable(fn):
             raise not_callable_error(fn)
-        call: Call[T] = Call() if _ASKS_QUICKLY else Call(loop=loop)
+        call: Call[T] = Call() if FINDS_LOOP else Call(loop=loop)
         call.mailbox = mailbox
         call.error = None
         call.claim = new_claim()
