@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from tpool_asyncio._pool.chore import Chore
 from tpool_asyncio._pool.job import Wrapper
 from tpool_asyncio._pool.native import allocate_lock
-from tpool_asyncio._pool.refusal import close_unused, not_callable_error
+from tpool_asyncio._pool.refusal import close_unused, not_callable_error, shown
 from tpool_asyncio._pool.size import check_batch
 from tpool_asyncio._proxy.data_model import DataModel
 from tpool_asyncio._proxy.method import Method, Run, short_name
@@ -69,7 +69,9 @@ class _ProxyType(type):
         """
         if _is_coroutine_function(factory) or not callable(factory):
             close_unused(factory)
-            raise TypeError(f"create takes what makes the object, a function or class that blocks, and not {factory!r}")
+            raise TypeError(
+                f"create takes what makes the object, a function or class that blocks, and not {shown(factory)}"
+            )
         if unknown:
             raise TypeError(
                 f"create has no keyword {', '.join(unknown)}; keyword arguments of the factory go into a"
@@ -267,7 +269,7 @@ def proxy_call(
 def check_spelling(kind: type[ColourlessProxy], proxy: object) -> None:
     """Raise a `TypeError` if this is no proxy of a spelling."""
     if not issubclass(type(proxy), kind):
-        raise TypeError(f"this needs a Proxy of {kind._tpool_spelling}, not {type(proxy).__qualname__} {proxy!r}")
+        raise TypeError(f"this needs a Proxy of {kind._tpool_spelling}, not {type(proxy).__qualname__} {shown(proxy)}")
 
 
 _NOTHING = object()  # which no function returns
@@ -279,7 +281,7 @@ def _check_object(obj: object) -> None:
         raise TypeError("Proxy takes an object whose methods are to run in the pool, not None; what was to make it?")
     if _is_coroutine_function(obj) or type(obj) is CoroutineType:
         close_unused(obj)
-        raise TypeError(f"Proxy takes an object that blocks, not {obj!r}, which can be awaited as it is")
+        raise TypeError(f"Proxy takes an object that blocks, not {shown(obj)}, which can be awaited as it is")
 
 
 def _is_coroutine_function(thing: object) -> bool:
