@@ -2,13 +2,21 @@
 
 import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.child import output_of
+from tests.gate import PATIENCE, Gate
+from tests.plain_job import crew_of, submit
+from tpool_asyncio import tpool
 from tpool_asyncio._pool import importing
 from tpool_asyncio._pool.thread_pool import ThreadPool
+from tpool_asyncio.green import tpool as green_tpool
+from tpool_asyncio.hubs import Hub
 
 GREEN_THREAD = """
 from tpool_asyncio import green
@@ -79,3 +87,67 @@ def test_the_private_parts_of_python_are_where_they_are_looked_for() -> None:
     # If this fails, a new Python keeps the locks of modules elsewhere, and calls at import time may hang again.
     assert importing._waiting_code is not None
     assert importing.module_locks is importing._machinery._module_locks
+
+
+@contextmanager
+def in_the_middle_of_importing(module: str) -> Iterator[None]:
+    """Hold the lock that an import of this module holds."""
+    with importing._machinery._ModuleLockManager(module):
+        yield
+
+
+def imports(module: str) -> str:
+    """Wait for that lock, as a function does that imports the module."""
+    with in_the_middle_of_importing(module):
+        return "imported"
+
+
+def test_who_is_stuck(core: ThreadPool) -> None:
+    held, let_go, gate = threading.Event(), threading.Event(), Gate()
+
+    def import_theirs() -> None:
+        with in_the_middle_of_importing("theirs"):
+            held.set()
+            assert let_go.wait(PATIENCE)
+
+    other = threading.Thread(target=import_theirs)
+    other.start()
+    assert held.wait(PATIENCE)
+    core.resize(3)
+    with in_the_middle_of_importing("mine"):
+        jobs = [submit(core, imports, "mine"), submit(core, imports, "theirs"), submit(core, gate)]
+        gate.wait_begun()
+        workers = {worker.job: worker for worker in crew_of(core).workers}
+        for job in jobs[:2]:
+            while sys._current_frames()[workers[job].ident or 0].f_code is not importing._waiting_code:
+                pass
+        # Not the one that waits for another thread's import, nor the one that waits for something else.
+        assert list(importing.stuck_in_import(core)) == [(jobs[0], "mine")]
+    let_go.set()
+    other.join()
+    gate.open()
+    assert [job.result() for job in jobs] == ["imported", "imported", None]
+
+
+def test_in_a_script_that_waits_for_no_loop(monkeypatch: pytest.MonkeyPatch, script: Hub) -> None:
+    monkeypatch.setattr("tpool_asyncio._green.script_call.LOOK_AGAIN", 0.001)
+    pool = green_tpool.Pool(2)
+    with in_the_middle_of_importing("mine"):
+        # This one is stuck, too, but nobody waits for it.
+        other = tpool.executor(pool).submit(imports, "mine")
+        with pytest.raises(RuntimeError, match="imports imports the module 'mine', which waits for"):
+            pool.execute(imports, "mine")
+    assert not script._started
+    assert other.result(PATIENCE) == "imported"
+    pool.killall()
+
+
+async def test_in_a_loop_with_others_who_wait_for_the_same(pool: tpool.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tpool_asyncio._loop.import_watch.LOOK_AGAIN", 0.001)
+    await pool.execute(int)  # from here on the loop is known to the pool
+    with in_the_middle_of_importing("mine"):
+        other = tpool.executor(pool).submit(imports, "mine")
+        with pytest.raises(RuntimeError, match="imports imports the module 'mine', which waits for"):
+            await pool.execute(imports, "mine")
+        assert not other.done()
+    assert other.result(PATIENCE) == "imported"
