@@ -148,10 +148,10 @@ class ColourlessProxy(DataModel, metaclass=_ProxyType):
     def _tpool_close_when_made(self) -> None:
         """Have an object closed whose making goes on although nobody waits for it any more."""
         maker = object.__getattribute__(self, "_tpool_maker")
-        if maker.call is None or maker.call.done():
+        if maker.call is None or (maker.call.done() and not self._tpool_is_made()):
             return  # it has failed, and may be tried again
         maker.closing = closing = Once(_close_object, self)
-        if self._tpool_is_made():  # in the meantime
+        if self._tpool_is_made():  # in the meantime, or just before
             self._tpool_in_any_case(closing)
 
     def _tpool_in_any_case(self, call: Once) -> None:
