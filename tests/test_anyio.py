@@ -19,8 +19,10 @@ from tests.child import output_of
 from tests.gate import Gate
 from tests.test_from_thread_closed_loop import run_in_own_loop
 from tpool_asyncio import from_thread, green, tpool
+from tpool_asyncio._loop.errand import LoopClosedError
 from tpool_asyncio._loop.option_call import OptionCall
 from tpool_asyncio.green import tpool as green_tpool
+from tpool_asyncio.interop import _anyio
 
 T = TypeVar("T")
 OnCancel = Literal["abandon", "wait"]
@@ -227,6 +229,25 @@ def test_the_loop_is_gone() -> None:
 def test_outside_of_a_call_nothing_has_changed() -> None:
     with pytest.raises(RuntimeError, match="AnyIO worker thread"):
         anyio.from_thread.run_sync(int)
+
+
+def test_where_sniffio_is_not_there(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "sniffio", raising=False)
+
+    async def main() -> None:
+        async with tpool.Pool(1) as pool:
+            assert await pool.execute(lambda: anyio.from_thread.run_sync(int)) == 0
+
+    run(main)
+
+
+def test_an_anyio_that_has_no_error_of_its_own_for_closed_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise LoopClosedError("closed")
+
+    monkeypatch.setattr(anyio, "RunFinishedError", None, raising=False)
+    with pytest.raises(LoopClosedError):
+        _anyio._go(fail, int, ())
 
 
 # Loops inside of calls
