@@ -388,6 +388,12 @@ class Slow:
         self.gate = Gate()
         self.ended = False
         self._way = pool.options(on_cancel=on_cancel)
+        self._is_waited_for = on_cancel == "wait"
+
+    def end_later(self) -> None:
+        """Let it go in a while, if it is waited for although it has been cancelled."""
+        if self._is_waited_for:
+            asyncio.get_running_loop().call_later(0.01, self.gate.open)
 
     async def __call__(self) -> None:
         call = self._way.execute(self._work)
@@ -406,7 +412,7 @@ async def test_a_cancelled_scope(pool: tpool.Pool, on_cancel: OnCancel) -> None:
     loop = asyncio.get_running_loop()
     with anyio.CancelScope() as outer, anyio.CancelScope() as scope:
         loop.call_soon(scope.cancel)
-        loop.call_later(0.01, slow.gate.open)
+        slow.end_later()
         await slow()
     assert scope.cancelled_caught
     assert not outer.cancel_called
@@ -419,14 +425,14 @@ async def test_a_cancelled_scope(pool: tpool.Pool, on_cancel: OnCancel) -> None:
 @both
 async def test_move_on_after_and_fail_after(pool: tpool.Pool, on_cancel: OnCancel) -> None:
     slow = Slow(pool, on_cancel)
-    asyncio.get_running_loop().call_later(0.02, slow.gate.open)
+    slow.end_later()
     with anyio.move_on_after(0.001) as scope:
         await slow()
     assert scope.cancelled_caught
     assert slow.ended is (on_cancel == "wait")
     slow.gate.open()
     slow = Slow(pool, on_cancel)
-    asyncio.get_running_loop().call_later(0.02, slow.gate.open)
+    slow.end_later()
     with pytest.raises(TimeoutError), anyio.fail_after(0.001):
         await slow()
     assert slow.ended is (on_cancel == "wait")
