@@ -12,7 +12,7 @@ from sqlalchemy.util import await_only
 
 from tests.conftest import LoopErrors
 from tests.gate import Gate
-from tests.test_hubs import in_thread
+from tests.test_hubs import forever, in_thread
 from tpool_asyncio import from_thread, green, hubs, tpool
 from tpool_asyncio._green import visit as visit_module
 from tpool_asyncio._green.script_call import ScriptCall
@@ -86,6 +86,20 @@ async def test_a_link_may_end_with_the_exception_that_ends_green_threads(loop_er
     thread.link(leaves)  # which is called at once, as it has ended
     assert calls == [thread]
     assert loop_errors == []
+
+
+async def test_a_hub_that_is_closed_cancels_those_who_run_a_function_in_it() -> None:
+    begun = asyncio.Event()
+
+    def waits() -> None:
+        begun.set()
+        forever()
+
+    task = asyncio.create_task(green.run(waits))
+    await begun.wait()
+    hubs.get_hub().close()
+    with pytest.raises(asyncio.CancelledError, match="the hub of this thread has been closed"):
+        await task
 
 
 async def test_a_function_that_ends_itself_as_green_threads_end() -> None:

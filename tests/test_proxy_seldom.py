@@ -13,6 +13,7 @@ from tests.gate import PATIENCE, Gate
 from tests.proxied import Connection
 from tpool_asyncio import tpool
 from tpool_asyncio._proxy.special import Once
+from tpool_asyncio.green import tpool as green_tpool
 
 Proxy = tpool.Proxy
 
@@ -63,6 +64,16 @@ def test_with_and_async_with_are_not_mixed() -> None:
     proxy = Proxy(Connection())
     with pytest.raises(TypeError, match="Proxy is left with 'async with'"), ExitStack() as stack:
         stack.push(proxy)
+
+
+@pytest.mark.usefixtures("script")
+def test_an_iteration_in_synchronous_code_keeps_to_the_options_of_its_proxy() -> None:
+    gate = Gate()
+    with green_tpool.Pool(1) as pool:
+        proxy = green_tpool.Proxy((gate(number) for number in range(2)), pool=pool, timeout=0.01)
+        with pytest.raises(TimeoutError, match=r"timeout of 0\.01"):
+            next(iter(proxy))
+        gate.open()
 
 
 def test_what_must_be_done_once() -> None:

@@ -107,7 +107,7 @@ class Proxy(ColourlessProxy):
         entering = Entering(self._obj)
         try:
             return self._tpool.execute(Run((self, entering, False, "__enter__")))
-        except BaseException:
+        except BaseException:  # pragma: no cover - after a switch of greenlets
             self._tpool_give_up(entering)
             raise
 
@@ -226,7 +226,7 @@ def closing(proxy: P, /) -> Generator[P, None, None]:
         else:
             try:
                 proxy._tpool.execute(leaving)
-            except BaseException:
+            except BaseException:  # pragma: no cover - after a switch of greenlets
                 proxy._tpool_in_any_case(leaving)
                 raise
 

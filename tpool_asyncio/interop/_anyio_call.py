@@ -72,9 +72,7 @@ class WorkerCall(Call[T]):
             super().settle()
 
 
-async def outcome(
-    core: "ThreadPool", fn: Callable[..., T], args: tuple[Any, ...], *, abandons: bool
-) -> T:
+async def outcome(core: "ThreadPool", fn: Callable[..., T], args: tuple[Any, ...], *, abandons: bool) -> T:
     """Run a call in a pool, and return or raise its outcome.
 
     A call from a worker of the same pool is queued like any other, so there must be a thread for it.
