@@ -215,6 +215,8 @@ def test_a_fork_leaves_calls_that_wait_to_be_handed_over_to_the_parent() -> None
     async def main():
         calls = [pool.execute(os.getpid) for _ in range(3)]
         assert connecting.wait(20)
+        killing = asyncio.create_task(pool.killall())
+        await asyncio.sleep(0)
         child = os.fork()
         if child == 0:
             asyncio._set_running_loop(None)
@@ -230,7 +232,7 @@ def test_a_fork_leaves_calls_that_wait_to_be_handed_over_to_the_parent() -> None
         assert os.waitpid(child, 0)[1] == 0
         connected.set()
         print(set(await asyncio.gather(*calls)) == {parent})
-        await pool.killall()
+        await killing
 
     asyncio.run(main())
     """

@@ -69,6 +69,7 @@ def test_combination(name: str) -> None:
 ANOTHER_HUB = """
     import asyncio
     import os
+    import threading
     import warnings
 
     warnings.filterwarnings("ignore", r"\\s*Eventlet is deprecated")
@@ -81,7 +82,7 @@ ANOTHER_HUB = """
     outcomes = []
 
     def in_thread(function):
-        thread = real.Thread(target=lambda: outcomes.append(function()))
+        thread = threading.Thread(target=lambda: outcomes.append(function()))
         thread.start()
         thread.join(20)
         return outcomes.pop()

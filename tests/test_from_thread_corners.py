@@ -157,6 +157,23 @@ def test_a_token_that_the_parent_of_a_fork_has_entered() -> None:
 # Iterations
 
 
+async def test_two_iterations_at_the_same_time(pool: tpool.Pool) -> None:
+    both = threading.Barrier(2)
+
+    async def numbers() -> AsyncIterator[int]:
+        for number in range(3):
+            yield number
+            await asyncio.sleep(0)
+
+    def consume() -> list[int]:
+        items = from_thread.iterate(numbers(), batch=1)
+        first = next(items)
+        both.wait(PATIENCE)
+        return [first, *items]
+
+    assert [*await asyncio.gather(pool.execute(consume), pool.execute(consume))] == [[0, 1, 2]] * 2
+
+
 def test_an_iteration_in_a_loop_that_is_gone() -> None:
     async def numbers() -> AsyncIterator[int]:
         yield 1
@@ -237,3 +254,5 @@ def test_pumps_of_loops_that_were_closed_over_them_are_forgotten(monkeypatch: py
     assert asyncio.run(main(lambda: list(from_thread.iterate(one())))) == [1]
     assert pump not in feed._pumps
     asyncio.run(pool.killall())
+    with pytest.raises(RuntimeError, match="Event loop is closed"):  # of what waits for its items
+        pump.get_coro().close()

@@ -133,7 +133,7 @@ class _Feed(Generic[T]):
             try:
                 async for item in iterator:
                     if self._closing:  # it has made light of its cancellation
-                        break  # pragma: no cover - reached, but Python 3.11 traces nothing of it
+                        break  # pragma: no cover - Python 3.11 does not trace it after a `throw`
                     self._items.append(item)
                     if not self._telling:
                         # At the end of this turn, so that items which come without waiting are taken together.
