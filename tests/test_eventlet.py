@@ -136,6 +136,15 @@ ANOTHER_HUB = """
     timer = in_thread(lambda: (eventlet.spawn_after(20, print), refuses())[1])  # and in a thread with somebody waiting
     print(timer)
 
+    async def in_async_code():
+        try:
+            list(green.iter_(Numbers()))
+        except RuntimeError as error:
+            assert "asyncio hub" in str(error)
+            return True
+
+    assert in_thread(lambda: (eventlet.spawn_after(20, print), asyncio.run(in_async_code()))[1])
+
     # Other threads go their own ways.
     assert in_thread(lambda: asyncio.run(main())) == 5
     assert in_thread(lambda: tpool.execute(abs, -1)) == 1

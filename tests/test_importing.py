@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from tests.gate import PATIENCE, Gate
 from tests.plain_job import crew_of, submit
 from tpool_asyncio import tpool
 from tpool_asyncio._pool import importing
+from tpool_asyncio._pool.executor_future import ExecutorFuture
+from tpool_asyncio._pool.job import Job
 from tpool_asyncio._pool.thread_pool import ThreadPool
 from tpool_asyncio.green import tpool as green_tpool
 from tpool_asyncio.hubs import Hub
@@ -102,6 +104,12 @@ def imports(module: str) -> str:
         return "imported"
 
 
+def waits_for_a_module(core: ThreadPool, job: Job) -> bool:
+    threads = [worker.ident or 0 for worker in crew_of(core).workers.copy() if worker.job is job]
+    frames = sys._current_frames()
+    return any(frames[thread].f_code is importing._waiting_code for thread in threads)
+
+
 def test_who_is_stuck(core: ThreadPool) -> None:
     held, let_go, gate = threading.Event(), threading.Event(), Gate()
 
@@ -117,9 +125,8 @@ def test_who_is_stuck(core: ThreadPool) -> None:
     with in_the_middle_of_importing("mine"):
         jobs = [submit(core, imports, "mine"), submit(core, imports, "theirs"), submit(core, gate)]
         gate.wait_begun()
-        workers = {worker.job: worker for worker in crew_of(core).workers}
         for job in jobs[:2]:
-            while sys._current_frames()[workers[job].ident or 0].f_code is not importing._waiting_code:
+            while not waits_for_a_module(core, job):
                 pass
         # Not the one that waits for another thread's import, nor the one that waits for something else.
         assert list(importing.stuck_in_import(core)) == [(jobs[0], "mine")]
@@ -129,25 +136,44 @@ def test_who_is_stuck(core: ThreadPool) -> None:
     assert [job.result() for job in jobs] == ["imported", "imported", None]
 
 
+def imports_once_others_were_seen(monkeypatch: pytest.MonkeyPatch, where: str) -> Callable[[str], str]:
+    """Return a function that imports when somebody has looked who is stuck, and has found a call of an executor."""
+    seen = threading.Event()
+
+    def looking(pool: ThreadPool) -> Iterator[tuple[Job, str]]:
+        for job, module in importing.stuck_in_import(pool):
+            if isinstance(job, ExecutorFuture):
+                seen.set()
+            yield job, module
+
+    def then_imports(module: str) -> str:
+        assert seen.wait(PATIENCE)
+        return imports(module)
+
+    monkeypatch.setattr(f"{where}.LOOK_AGAIN", 0.001)
+    monkeypatch.setattr(f"{where}.stuck_in_import", looking)
+    return then_imports
+
+
 def test_in_a_script_that_waits_for_no_loop(monkeypatch: pytest.MonkeyPatch, script: Hub) -> None:
-    monkeypatch.setattr("tpool_asyncio._green.script_call.LOOK_AGAIN", 0.001)
+    then_imports = imports_once_others_were_seen(monkeypatch, "tpool_asyncio._green.script_call")
     pool = green_tpool.Pool(2)
     with in_the_middle_of_importing("mine"):
         # This one is stuck, too, but nobody waits for it.
         other = tpool.executor(pool).submit(imports, "mine")
-        with pytest.raises(RuntimeError, match="imports imports the module 'mine', which waits for"):
-            pool.execute(imports, "mine")
+        with pytest.raises(RuntimeError, match="then_imports imports the module 'mine', which waits for"):
+            pool.execute(then_imports, "mine")
     assert not script._started
     assert other.result(PATIENCE) == "imported"
     pool.killall()
 
 
 async def test_in_a_loop_with_others_who_wait_for_the_same(pool: tpool.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tpool_asyncio._loop.import_watch.LOOK_AGAIN", 0.001)
+    then_imports = imports_once_others_were_seen(monkeypatch, "tpool_asyncio._loop.import_watch")
     await pool.execute(int)  # from here on the loop is known to the pool
     with in_the_middle_of_importing("mine"):
         other = tpool.executor(pool).submit(imports, "mine")
-        with pytest.raises(RuntimeError, match="imports imports the module 'mine', which waits for"):
-            await pool.execute(imports, "mine")
+        with pytest.raises(RuntimeError, match="then_imports imports the module 'mine', which waits for"):
+            await pool.execute(then_imports, "mine")
         assert not other.done()
     assert other.result(PATIENCE) == "imported"
