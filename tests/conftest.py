@@ -14,7 +14,7 @@ from tpool_asyncio import hubs, tpool
 from tpool_asyncio._pool.default import DEFAULT_SIZE, shared_pool
 from tpool_asyncio._pool.thread_pool import ThreadPool
 
-pytest_plugins = ["tests.combinations"]
+pytest_plugins = ["tests.combinations", "tests.executors"]
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -477,6 +477,34 @@ def install_and_uninstall() -> None:
 
 
 @check
+def futures_of_executors_are_for_programs_that_are_not_patched() -> None:
+    with stuck() as call:
+        future = tpool.executor().submit(call)
+        if WHEN != "never" and WHAT == "all":
+            for wait in (future.result, future.exception):
+                error = raised(partial(wait, PATIENCE))
+                assert isinstance(error, RuntimeError)
+                assert "Eventlet has patched this program" in str(error)
+                assert "use tpool.execute of tpool_asyncio.green" in str(error)
+        call.gate.set()
+        while not future.done():
+            eventlet.sleep(0.001)
+    assert future.result() == "late"  # nobody has to wait for that
+
+
+@check
+def a_task_factory_that_fails() -> None:
+    def refuse(*args: object, **kwargs: object) -> Any:
+        raise ValueError("no tasks today")
+
+    green.await_(asyncio.sleep(0))
+    loop = eventlet.hubs.get_hub().loop
+    loop.set_task_factory(refuse)
+    assert str(raised(partial(green.await_, asyncio.sleep(0)))) == "no tasks today"
+    loop.set_task_factory(None)
+
+
+@check
 def killall_while_calls_run() -> None:
     with stuck() as call:
         caller = eventlet.spawn(tpool.execute, call)

@@ -19,8 +19,10 @@ from tests.child import output_of
 from tests.gate import Gate
 from tests.test_from_thread_closed_loop import run_in_own_loop
 from tpool_asyncio import from_thread, green, tpool
+from tpool_asyncio._loop.errand import LoopClosedError
 from tpool_asyncio._loop.option_call import OptionCall
 from tpool_asyncio.green import tpool as green_tpool
+from tpool_asyncio.interop import _anyio
 
 T = TypeVar("T")
 OnCancel = Literal["abandon", "wait"]
@@ -229,6 +231,25 @@ def test_outside_of_a_call_nothing_has_changed() -> None:
         anyio.from_thread.run_sync(int)
 
 
+def test_where_sniffio_is_not_there(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "sniffio", raising=False)
+
+    async def main() -> None:
+        async with tpool.Pool(1) as pool:
+            assert await pool.execute(lambda: anyio.from_thread.run_sync(int)) == 0
+
+    run(main)
+
+
+def test_an_anyio_that_has_no_error_of_its_own_for_closed_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise LoopClosedError("closed")
+
+    monkeypatch.setattr(anyio, "RunFinishedError", None, raising=False)
+    with pytest.raises(LoopClosedError):
+        _anyio._go(fail, int, ())
+
+
 # Loops inside of calls
 
 
@@ -367,6 +388,12 @@ class Slow:
         self.gate = Gate()
         self.ended = False
         self._way = pool.options(on_cancel=on_cancel)
+        self._is_waited_for = on_cancel == "wait"
+
+    def end_later(self) -> None:
+        """Let it go in a while, if it is waited for although it has been cancelled."""
+        if self._is_waited_for:
+            asyncio.get_running_loop().call_later(0.01, self.gate.open)
 
     async def __call__(self) -> None:
         call = self._way.execute(self._work)
@@ -385,7 +412,7 @@ async def test_a_cancelled_scope(pool: tpool.Pool, on_cancel: OnCancel) -> None:
     loop = asyncio.get_running_loop()
     with anyio.CancelScope() as outer, anyio.CancelScope() as scope:
         loop.call_soon(scope.cancel)
-        loop.call_later(0.01, slow.gate.open)
+        slow.end_later()
         await slow()
     assert scope.cancelled_caught
     assert not outer.cancel_called
@@ -398,14 +425,14 @@ async def test_a_cancelled_scope(pool: tpool.Pool, on_cancel: OnCancel) -> None:
 @both
 async def test_move_on_after_and_fail_after(pool: tpool.Pool, on_cancel: OnCancel) -> None:
     slow = Slow(pool, on_cancel)
-    asyncio.get_running_loop().call_later(0.02, slow.gate.open)
+    slow.end_later()
     with anyio.move_on_after(0.001) as scope:
         await slow()
     assert scope.cancelled_caught
     assert slow.ended is (on_cancel == "wait")
     slow.gate.open()
     slow = Slow(pool, on_cancel)
-    asyncio.get_running_loop().call_later(0.02, slow.gate.open)
+    slow.end_later()
     with pytest.raises(TimeoutError), anyio.fail_after(0.001):
         await slow()
     assert slow.ended is (on_cancel == "wait")

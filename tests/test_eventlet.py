@@ -68,6 +68,8 @@ def test_combination(name: str) -> None:
 
 ANOTHER_HUB = """
     import asyncio
+    import os
+    import threading
     import warnings
 
     warnings.filterwarnings("ignore", r"\\s*Eventlet is deprecated")
@@ -80,7 +82,7 @@ ANOTHER_HUB = """
     outcomes = []
 
     def in_thread(function):
-        thread = real.Thread(target=lambda: outcomes.append(function()))
+        thread = threading.Thread(target=lambda: outcomes.append(function()))
         thread.start()
         thread.join(20)
         return outcomes.pop()
@@ -96,6 +98,16 @@ ANOTHER_HUB = """
     assert not hasattr(eventlet.hubs._threadlocal, "hub")
     print("a script")
 
+    class Numbers:
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            raise AssertionError
+
+        async def aclose(self):
+            raise AssertionError
+
     def refuses():
         for call in (
             lambda: tpool.execute(abs, -1),
@@ -104,6 +116,7 @@ ANOTHER_HUB = """
             lambda: next(tpool.iterate([1])),
             lambda: tpool.Proxy([]).append(1),
             tpool.killall,
+            lambda: list(green.iter_(Numbers())),
         ):
             try:
                 call()
@@ -123,6 +136,15 @@ ANOTHER_HUB = """
     timer = in_thread(lambda: (eventlet.spawn_after(20, print), refuses())[1])  # and in a thread with somebody waiting
     print(timer)
 
+    async def in_async_code():
+        try:
+            list(green.iter_(Numbers()))
+        except RuntimeError as error:
+            assert "asyncio hub" in str(error)
+            return True
+
+    assert in_thread(lambda: (eventlet.spawn_after(20, print), asyncio.run(in_async_code()))[1])
+
     # Other threads go their own ways.
     assert in_thread(lambda: asyncio.run(main())) == 5
     assert in_thread(lambda: tpool.execute(abs, -1)) == 1
@@ -134,6 +156,17 @@ ANOTHER_HUB = """
 
     assert in_thread(lambda: tpool.execute(job)) == 3
     print("other threads")
+
+    # A fork leaves such a hub alone.
+    warnings.simplefilter("ignore", DeprecationWarning)  # of threads, since Python 3.12
+    child = os.fork()
+    if child == 0:
+        try:
+            assert asyncio.run(main()) == 5
+            print("a fork")
+        finally:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
 
     # The hub of a thread can be another than that of the next one. Its main greenlet is the first to wait here.
     def with_asyncio():
@@ -160,14 +193,36 @@ ANOTHER_HUB = """
         hub.loop.close()
         return True
 
+    def beside_another_loop():
+        eventlet.hubs.use_hub("asyncio")
+        hub = eventlet.hubs.get_hub()
+
+        async def waits():
+            try:
+                green.await_(asyncio.sleep(0))
+            except RuntimeError as error:
+                return str(error)
+
+        try:
+            return asyncio.run(waits())
+        finally:
+            hub.loop.close()
+
     assert in_thread(with_asyncio) == [6]
+    assert "synchronous code cannot wait here" in in_thread(beside_another_loop)
     assert in_thread(with_asyncio_awaiting)
     print("use_hub")
 """
 
 
 def test_another_hub() -> None:
-    assert output_of(ANOTHER_HUB).splitlines() == ["a script", "refused", "other threads", "use_hub"]
+    assert output_of(ANOTHER_HUB, options=("-u",)).splitlines() == [
+        "a script",
+        "refused",
+        "other threads",
+        "a fork",
+        "use_hub",
+    ]
 
 
 def test_nobody_else_takes_threads_and_locks_from_the_standard_library() -> None:

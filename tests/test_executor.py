@@ -8,13 +8,14 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError, Future
 from typing import Any
 
 import pytest
 
 from tests.child import output_of
+from tests.executors import fail_with
 from tests.gate import PATIENCE, Gate
 from tests.plain_job import end
 from tpool_asyncio import tpool
@@ -22,28 +23,6 @@ from tpool_asyncio._green.pool import handle_on
 from tpool_asyncio.green import tpool as green_tpool
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
-
-
-def fail_with(error: BaseException) -> None:
-    raise error
-
-
-@pytest.fixture
-def two() -> Iterator[tpool.Executor]:
-    """An executor on a pool of two threads."""
-    executor = tpool.executor(green_tpool.Pool(2, name="two"))
-    yield executor
-    executor.shutdown()
-    end(executor._core)
-
-
-@pytest.fixture
-def one() -> Iterator[tpool.Executor]:
-    """An executor on a pool of one thread."""
-    executor = tpool.executor(tpool.Pool(1, name="one"))
-    yield executor
-    executor.shutdown()
-    end(executor._core)
 
 
 class TestMaking:

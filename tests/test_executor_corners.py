@@ -5,13 +5,13 @@ import concurrent.futures
 import gc
 import threading
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.child import output_of
+from tests.executors import fail_with
 from tests.gate import PATIENCE, Gate
 from tests.plain_job import end
 from tpool_asyncio import green, tpool
@@ -22,28 +22,6 @@ from tpool_asyncio.green import tpool as green_tpool
 
 def thread_name() -> str:
     return threading.current_thread().name
-
-
-def fail_with(error: BaseException) -> None:
-    raise error
-
-
-@pytest.fixture
-def two() -> Iterator[tpool.Executor]:
-    """An executor on a pool of two threads."""
-    executor = tpool.executor(green_tpool.Pool(2, name="two"))
-    yield executor
-    executor.shutdown()
-    end(executor._core)
-
-
-@pytest.fixture
-def one() -> Iterator[tpool.Executor]:
-    """An executor on a pool of one thread."""
-    executor = tpool.executor(tpool.Pool(1, name="one"))
-    yield executor
-    executor.shutdown()
-    end(executor._core)
 
 
 class TestInsideCalls:

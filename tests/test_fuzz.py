@@ -6,9 +6,11 @@
 import asyncio
 import decimal
 import fractions
+import functools
+import inspect
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import Context, copy_context
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,14 @@ from hypothesis import strategies as st
 
 from tests.effort import LONG, few_examples
 from tests.plain_job import PlainJob, end, submit
-from tpool_asyncio import __version__, tpool
+from tpool_asyncio import __version__, from_thread, tpool
 from tpool_asyncio._bench.child_process import BenchError
 from tpool_asyncio._cli import bench, demo, files
 from tpool_asyncio._cli.main import main
 from tpool_asyncio._pool import default
 from tpool_asyncio._pool.size import check_size, parse_size
 from tpool_asyncio._pool.thread_pool import ThreadPool
+from tpool_asyncio.green import tpool as green_tpool
 
 pytestmark = pytest.mark.timeout(3_600 if LONG else 60)
 
@@ -194,6 +197,50 @@ def test_options(options: dict[str, Any], runner: asyncio.Runner) -> None:
 def test_what_cannot_be_shown_is_refused_all_the_same(name: str, value: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=rf"{name} must be .* an unprintable (Unspeakable|int)"):
         tpool.options(**{name: value})
+
+
+UNSPEAKABLE: Any = Unspeakable()
+
+REFUSED: dict[str, tuple[Callable[[], object], str]] = {
+    "bind": (lambda: tpool.current_token().bind(UNSPEAKABLE), "bind takes a synchronous function"),
+    "from_thread.run": (
+        lambda: tpool.execute(from_thread.run, UNSPEAKABLE),
+        "the first argument of from_thread.run must be callable",
+    ),
+    "from_thread.run of a plain function": (
+        lambda: tpool.execute(from_thread.run, lambda: UNSPEAKABLE),
+        "use from_thread.run_sync for a plain function",
+    ),
+    "from_thread.iterate": (
+        lambda: tpool.execute(from_thread.iterate, UNSPEAKABLE),
+        "from_thread.iterate takes an async iterable",
+    ),
+    "iterate": (lambda: anext(tpool.iterate(lambda: UNSPEAKABLE)), "which cannot be iterated over"),
+    "Proxy": (lambda: tpool.Proxy(functools.partial(add, UNSPEAKABLE)), "Proxy takes an object that blocks"),
+    "autowrap": (lambda: tpool.Proxy([], UNSPEAKABLE), "autowrap takes a type or a collection of types"),
+    "autowrap_names": (
+        lambda: tpool.Proxy([], autowrap_names=[UNSPEAKABLE]),
+        "autowrap_names takes a collection of strings",
+    ),
+    "pool": (lambda: tpool.Proxy([], pool=UNSPEAKABLE), "pool must be a tpool_asyncio.tpool.Pool"),
+    "pool, green": (lambda: green_tpool.Proxy([], pool=UNSPEAKABLE), "pool must be a tpool_asyncio.green.tpool.Pool"),
+    "create": (lambda: tpool.Proxy.create(UNSPEAKABLE), "create takes what makes the object"),
+    "closing": (lambda: tpool.closing(UNSPEAKABLE).__aenter__(), "this needs a Proxy of tpool_asyncio.tpool"),
+}
+
+
+async def add(a: object, b: object) -> None:
+    """Be a coroutine function, for a `functools.partial` whose ``repr`` is that of its argument."""
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_what_cannot_be_shown_is_refused_by_all(what: str) -> None:
+    refuse, said = REFUSED[what]
+    with pytest.raises(TypeError, match=said) as caught:
+        refused = refuse()
+        if inspect.isawaitable(refused):
+            await refused
+    assert re.search("an unprintable (Unspeakable|list|partial)", str(caught.value))
 
 
 @fuzz

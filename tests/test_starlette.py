@@ -142,6 +142,15 @@ async def test_what_a_function_sees(pool: tpool.Pool) -> None:
             await run_in_threadpool(sniffio.current_async_library)
 
 
+async def test_a_call_for_which_a_call_of_another_pool_waits(pool: tpool.Pool) -> None:
+    def name() -> str:
+        return threading.current_thread().name
+
+    async with using(pool), tpool.Pool(1, name="other") as other:
+        assert (await other.execute(lambda: from_thread.run(run_in_threadpool, name))).startswith("test-")
+        assert pool.statistics().parked == 0
+
+
 @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), SystemExit(3)], ids=repr)
 async def test_errors_come_as_they_are(error: BaseException, pool: tpool.Pool) -> None:
     def fail() -> None:

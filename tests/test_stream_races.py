@@ -4,6 +4,8 @@ import asyncio
 import gc
 import threading
 import weakref
+from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -60,7 +62,7 @@ async def test_it_is_stopped_when_a_trip_has_ended_of_which_the_loop_knows_nothi
         reached.set()
         assert go_on.wait(PATIENCE)
 
-    stream._span = PATIENCE  # or else the consumer, on a slow machine, looks after a while and gets what has been read
+    stream._look = lambda: None  # type: ignore[method-assign]  # or else the consumer may find what has been read
     stream._lock = Between(stream._lock, pause, releases)  # type: ignore[assignment]
     waiting = asyncio.ensure_future(anext(rows))
     while not reached.is_set():
@@ -166,3 +168,100 @@ async def test_nothing_keeps_a_stream_that_has_ended(pool: tpool.Pool) -> None:
             await asyncio.sleep(0)  # for the callbacks that are on their way
     finally:
         gc.enable()
+
+
+async def test_a_batch_is_full_just_after_the_consumer_has_found_none(pool: tpool.Pool) -> None:
+    # (1) The consumer finds no full batch, and the latest one empty. (2) The trip fills that, leaves it, and begins
+    # another. (3) The consumer must look again.
+    rows = await opened(pool, Rows([1]))
+    stream: Stream = rows._stream
+
+    class Filled(deque[int]):
+        def __bool__(self) -> bool:
+            if len(self) == 0 and stream._incoming is self:
+                self.extend([2, 3])
+                stream._full.append(self)
+                stream._incoming = deque()
+                return False
+            return len(self) > 0
+
+    stream.items = stream._incoming = Filled()
+    assert stream.advance(asyncio.get_running_loop())
+    assert list(stream.items) == [2, 3]
+    await rows.aclose()
+
+
+async def test_the_pool_takes_no_further_trips() -> None:
+    pool = tpool.Pool(1, name="closing")
+    rows = await opened(pool, Rows([1, 2]))
+    ended = threading.Event()
+    pool._core.close(RuntimeError("closed for today"), ended.set)
+    with pytest.raises(RuntimeError, match="closed for today"):
+        await anext(rows)
+    assert ended.wait(PATIENCE)
+    await rows.aclose()
+
+
+def test_a_lost_trip_ends_while_the_next_one_finds_its_thread_gone() -> None:
+    # (1) The loop of a trip has been closed. (2) Another loop goes on, and sees that the trip has not ended. (3) It
+    # ends, so that the thread for the source alone is free. (4) There is no thread for the next trip.
+    pool, gate = tpool.Pool(1), Gate()
+    held = list[Any]()
+
+    def source() -> Iterator[int]:
+        gate()
+        yield from ()
+
+    async def first() -> None:
+        held.append(pool.iterate(source))
+        waiting = asyncio.ensure_future(anext(held[0]))
+        while not gate.calls:
+            await asyncio.sleep(0)
+        waiting.cancel()
+
+    async def second() -> list[object]:
+        stream: Stream = held[0]._stream
+
+        def start(loop: asyncio.AbstractEventLoop) -> None:
+            gate.open()
+            while not stream._is_closed:
+                pass
+            raise RuntimeError("the thread is gone")
+
+        stream._start = start  # type: ignore[method-assign]
+        return [item async for item in held[0]]
+
+    asyncio.run(first())
+    assert asyncio.run(second()) == []
+    asyncio.run(pool.killall())
+
+
+async def test_who_closes_waits_for_a_source_that_takes_long_to_close(
+    pool: tpool.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # For one that is being read nobody waits for long, as that may be for ever.
+    monkeypatch.setattr("tpool_asyncio._loop.stream._PATIENCE", 0.001)
+    gate = Gate()
+
+    class SlowToClose(Rows):
+        def close(self) -> None:
+            gate()
+            super().close()
+
+    made = SlowToClose([1, 2])
+    rows = await opened(pool, made)
+    impatient = asyncio.Event()
+    stop_waiting = rows._stream._stop_waiting
+
+    def look(closed: Any) -> None:
+        stop_waiting(closed)
+        impatient.set()
+
+    rows._stream._stop_waiting = look
+    closing = asyncio.ensure_future(rows.aclose())
+    await impatient.wait()
+    await asyncio.sleep(0)
+    assert not closing.done()
+    gate.open()
+    await closing
+    assert made.closed == 1

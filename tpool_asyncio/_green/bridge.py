@@ -62,7 +62,7 @@ async def run(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     green: GreenThread[T] = GreenThread(hub, fn, args, kwargs)
     green._task = asyncio.current_task(hub._loop())
     wanted = green.switch()  # its parent is the greenlet that has made it
-    if green:
+    if green:  # pragma: no cover - after a switch of greenlets
         wanted = drive(green, wanted)
         del green  # or else the traceback of an error would lead back to it
         try:

@@ -309,9 +309,11 @@ def _throw(driven: Driven, error: BaseException, traceback: types.TracebackType 
         if isinstance(wanted, asyncio.Future) and wanted.cancel(*error.args[:1]):
             driven._detour = detour
             return wanted  # as a task does, which is woken when what it waits for has been cancelled
-        if wanted is not None and not getattr(wanted, "_asyncio_future_blocking", False):
+        if (  # pragma: no branch - after a switch of greenlets
+            wanted is not None and not getattr(wanted, "_asyncio_future_blocking", False)
+        ):
             close_unused(wanted)  # as `_await_for` would have done
-            if isinstance(error, CancelledError):
+            if isinstance(error, CancelledError):  # pragma: no branch - after a switch of greenlets
                 error = driven._exchange(error)
     target = driven if detour is None else detour
     driven.parent = getcurrent()
@@ -350,9 +352,9 @@ def resume(driven: Driven, parking: Parking, loop: asyncio.AbstractEventLoop) ->
         wanted = driven.switch()
     finally:
         asyncio._leave_task(loop, task)
-    if wanted is not parking or parking.done():
+    if wanted is not parking or parking.done():  # pragma: no branch - after a switch of greenlets
         driven._detour = Strayed(wanted, driven._detour if isinstance(driven._detour, greenlet) else None)
-        if not parking.done():
+        if not parking.done():  # pragma: no branch - after a switch of greenlets
             parking.set_result(None)
 
 
@@ -365,7 +367,7 @@ def finish_at_once(driven: Driven, refusal: BaseException) -> bool:
     if driven._hub._owner != get_ident():
         return False
     error: BaseException = GreenletExit()
-    for _ in range(_PATIENCE):
+    for _ in range(_PATIENCE):  # pragma: no branch - after a switch of greenlets
         if not driven:
             return True  # it has ended, or never started
         driven.parent = getcurrent()
@@ -374,7 +376,7 @@ def finish_at_once(driven: Driven, refusal: BaseException) -> bool:
             close_unused(detour.wanted)
             detour = detour.inner
         close_unused((driven if detour is None else detour).throw(error))
-        error = refusal
+        error = refusal  # pragma: no cover - after a switch of greenlets
     return False
 
 

@@ -117,19 +117,22 @@ def call_and_park(
             parking._asyncio_future_blocking = True  # as its iterator would, for the task that it is yielded to
         parking.call = call
         driven.parent.switch(parking)  # type: ignore[union-attr]
-        error, call.error = call.error, None
-        if error is not None:
+        error, call.error = call.error, None  # pragma: no cover - after a switch of greenlets
+        if error is not None:  # pragma: no cover - after a switch of greenlets
             in_place = submit != pool.submit or pool.size == 0
             raise error if in_place and isinstance(error, CancelledError) else presentable(error, call.name)
-        value, call.value = call.value, None  # whoever has settled the call holds it until this gives way again
-        return value
+        # Whoever has settled the call holds it until this gives way again.
+        value, call.value = call.value, None  # pragma: no cover - after a switch of greenlets
+        return value  # pragma: no cover - after a switch of greenlets
     except CancelledError as cancelled:
-        if parking is not None and parking.done() and not parking.cancelled():
+        if (  # pragma: no cover - after a switch of greenlets
+            parking is not None and parking.done() and not parking.cancelled()
+        ):
             call.drop_outcome()  # it was there, and the task was cancelled before it woke
-        raise driven._exchange(cancelled) from None
+        raise driven._exchange(cancelled) from None  # pragma: no cover - after a switch of greenlets
     finally:
         if call.driven is not None:  # thrown out of the waiting by other means
-            if driven._parking is not None:
+            if driven._parking is not None:  # pragma: no branch - after a switch of greenlets
                 driven._parking.call = None
             call.abandon()
         task = parking = None

@@ -82,7 +82,7 @@ def _feed(
         for args in iterator:
             threads.put(pool.spawn(function, *args))
     except (GreenletExit, CancelledError, KeyboardInterrupt, SystemExit):
-        raise
+        raise  # pragma: no cover - after a switch of greenlets
     except BaseException as error:
         return error
     return None

@@ -305,7 +305,7 @@ class GreenThread(Driven, Generic[T]):
 
 async def _live(green: GreenThread[T]) -> T:
     """Be the body of the task of a green thread. To be killed is the task's being cancelled."""
-    if green._task is None:
+    if green._task is None:  # pragma: no cover - of eager tasks only, which Python 3.11 does not have
         await asyncio.sleep(0)  # an eager task runs before whoever starts it knows of it
     living = drive(green, begin(green))
     del green  # or else the traceback of an error would lead back to it

@@ -326,7 +326,7 @@ class Hub:
         self._give_up([green for green in left if not finish_at_once(green, _loop_closed())])
         for green in left:
             if not green._over:
-                green._end_without_running(GreenletExit())
+                green._end_without_running(GreenletExit())  # pragma: no cover - after a switch of greenlets
 
     def _went_on(self, driven: Driven) -> None:
         """Note that a green thread has waited again after an exception. See the top of this module."""

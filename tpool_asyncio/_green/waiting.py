@@ -45,7 +45,7 @@ def wait(future: "asyncio.Future[T]") -> T:
                 driven.parent.switch(wanted)  # type: ignore[union-attr]
         except CancelledError as error:
             failure = driven._exchange(error)
-            raise failure from None
+            raise failure from None  # pragma: no cover - after a switch of greenlets
         return future.result()
     finally:
         wanted = None
@@ -126,10 +126,10 @@ def await_(awaitable: Awaitable[T]) -> T:
                 driven._detour = inner  # it waits in the green thread's place
             try:
                 driven.parent.switch(wanted)  # type: ignore[union-attr]
-            except BaseException as error:
+            except BaseException as error:  # pragma: no cover - after a switch of greenlets
                 wanted = steps.throw(error)
             else:
-                wanted = send(None)
+                wanted = send(None)  # pragma: no cover - after a switch of greenlets
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     except CancelledError as error:
@@ -192,14 +192,14 @@ def _raise_interrupt(driven: Driven) -> NoReturn:
         driven._detour = current
     try:
         driven.parent.switch(None)  # type: ignore[union-attr]  # so that the task throws what it has to throw
-    except CancelledError as error:
+    except CancelledError as error:  # pragma: no cover - after a switch of greenlets
         failure = driven._exchange(error)
     else:
         failure = driven._exchange(CancelledError())
     try:
         raise failure
     finally:
-        del failure, driven, current
+        del failure, driven, current  # pragma: no cover - after a switch of greenlets
 
 
 def _await_in_script(steps: Coroutine[Any, Any, T]) -> T:

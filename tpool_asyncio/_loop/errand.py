@@ -28,6 +28,7 @@ from tpool_asyncio._loop.gate import post
 from tpool_asyncio._pool.asking import Asker
 from tpool_asyncio._pool.job import call_name
 from tpool_asyncio._pool.native import allocate_lock
+from tpool_asyncio._pool.refusal import shown
 from tpool_asyncio._pool.worker import current_worker
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class AsyncErrand(Errand):
         awaitable = self._fn(*self._args, **self._kwargs)
         if not inspect.isawaitable(awaitable):
             raise TypeError(
-                f"{call_name(self._fn)} returned {awaitable!r}, which cannot be awaited;"
+                f"{call_name(self._fn)} returned {shown(awaitable)}, which cannot be awaited;"
                 " use from_thread.run_sync for a plain function"
             )
         return await awaitable
@@ -143,7 +144,7 @@ class AsyncErrand(Errand):
 def send(token: "Token", kind: type[Errand], fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Have an errand done in the loop of a token; return or raise its outcome. Any thread but the loop's."""
     if not callable(fn):
-        raise TypeError(f"the first argument of from_thread.{kind.what} must be callable, not {fn!r}")
+        raise TypeError(f"the first argument of from_thread.{kind.what} must be callable, not {shown(fn)}")
     loop = token._find_loop(fn, kind.what)
     worker = current_worker()
     context = copy_context()

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from tpool_asyncio._loop.from_thread import run, run_sync
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.token import Token, token_here
-from tpool_asyncio._pool.refusal import close_unused
+from tpool_asyncio._pool.refusal import close_unused, shown
 from tpool_asyncio._pool.size import check_batch
 
 __all__ = ["iterate"]
@@ -60,7 +60,7 @@ def iterate(source: AsyncIterable[T], /, *, batch: int | None = None) -> Generat
     """
     if not hasattr(type(source), "__aiter__"):
         close_unused(source)
-        raise TypeError(f"from_thread.iterate takes an async iterable, not {source!r}; a plain one needs no help")
+        raise TypeError(f"from_thread.iterate takes an async iterable, not {shown(source)}; a plain one needs no help")
     return _items(_Feed(source, check_batch(batch) or _READ_AHEAD))
 
 
@@ -133,7 +133,7 @@ class _Feed(Generic[T]):
             try:
                 async for item in iterator:
                     if self._closing:  # it has made light of its cancellation
-                        break
+                        break  # pragma: no cover - Python 3.11 does not trace it after a `throw`
                     self._items.append(item)
                     if not self._telling:
                         # At the end of this turn, so that items which come without waiting are taken together.

@@ -108,11 +108,10 @@ class Options:
         twin._label = name
         return twin
 
-    def _pinned(self) -> "tuple[Options, Pin | None]":
+    def _pinned(self) -> "tuple[Options, Pin]":
         """Return a handle with the same options whose calls have one thread, and what holds that thread."""
         core: ThreadPool | Lane = self._pool._core
-        if isinstance(core, Lane):
-            return self, None
+        assert not isinstance(core, Lane)  # what is on a lane has a pin already
         pin = Pin(core)
         twin = copy(self)
         twin._pool = self._pool._beside(pin.lane)

@@ -12,6 +12,7 @@ from tpool_asyncio._loop.loop_job import presentable
 from tpool_asyncio._loop.pool import Pool, handle_on
 from tpool_asyncio._pool.default import shared_pool
 from tpool_asyncio._pool.job import call_name
+from tpool_asyncio._pool.refusal import shown
 from tpool_asyncio._proxy import colourless
 from tpool_asyncio._proxy.colourless import ColourlessProxy
 from tpool_asyncio._proxy.method import Run, short_name
@@ -80,7 +81,7 @@ class Proxy(ColourlessProxy):
             return _default
         if isinstance(pool, Pool):
             return pool
-        raise TypeError(f"pool must be a tpool_asyncio.tpool.Pool, not {pool!r}; options are given to the proxy")
+        raise TypeError(f"pool must be a tpool_asyncio.tpool.Pool, not {shown(pool)}; options are given to the proxy")
 
     @classmethod
     def _tpool_created(cls, proxy: ColourlessProxy) -> ColourlessProxy:

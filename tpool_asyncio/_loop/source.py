@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tpool_asyncio._pool.job import call_name
-from tpool_asyncio._pool.refusal import close_unused
+from tpool_asyncio._pool.refusal import close_unused, shown
 
 __all__ = ["Source"]
 
@@ -56,7 +56,7 @@ class Source:
         made = self._function()
         if not isinstance(made, Iterable):
             close_unused(made)
-            raise TypeError(f"{call_name(self._function)} returned {made!r}, which cannot be iterated over")
+            raise TypeError(f"{call_name(self._function)} returned {shown(made)}, which cannot be iterated over")
         if made is not self._keep:
             self._owned = made
         return made

@@ -228,9 +228,9 @@ class Stream:
             raise RuntimeError(
                 f"{self._name} is being iterated in another event loop; give each loop an iteration of its own"
             )
-        if trip is not None:
-            with contextlib.suppress(RuntimeError):  # from whatever waits in the closed loop
-                trip.withdraw()
+        assert trip is not None
+        with contextlib.suppress(RuntimeError):  # from whatever waits in the closed loop
+            trip.withdraw()
         self._trip = self._timer = None
         self._bells = []
 
@@ -339,9 +339,8 @@ class Stream:
 
     def _announce(self) -> None:
         self._eager.clear()
-        loop = self._loop
-        if loop is not None:
-            post(loop, self._ring)
+        assert self._loop is not None
+        post(self._loop, self._ring)
 
     # The end
 

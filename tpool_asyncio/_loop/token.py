@@ -27,7 +27,7 @@ from tpool_asyncio._loop.loop_job import LoopJob
 from tpool_asyncio._pool.inline import InlineJob
 from tpool_asyncio._pool.job import call_name
 from tpool_asyncio._pool.native import get_ident, local
-from tpool_asyncio._pool.refusal import close_unused
+from tpool_asyncio._pool.refusal import close_unused, shown
 from tpool_asyncio._pool.worker import current_worker
 
 __all__ = ["Token", "current_token", "effective_token", "find_token", "running_call", "token_here"]
@@ -110,7 +110,7 @@ class Token:
         """
         if inspect.iscoroutinefunction(fn) or not callable(fn):
             close_unused(fn)
-            raise TypeError(f"bind takes a synchronous function for another thread to run, not {fn!r}")
+            raise TypeError(f"bind takes a synchronous function for another thread to run, not {shown(fn)}")
 
         @functools.wraps(fn)
         def bound(*args: P.args, **kwargs: P.kwargs) -> T:

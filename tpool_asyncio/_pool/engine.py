@@ -108,16 +108,11 @@ class Engine(EngineFace):
 
     def submit(self, job: Job) -> None:
         """Queue a job. Raises a `RuntimeError` at exit, and where the executor is that of another process."""
-        if self.refusal is not None:
-            self.check_open()
+        if (error := self.refusal) is not None:
+            raise type(error)(*error.args)
         if self._forked and not self.owns:
             raise forked_error(self.name)
         self._add(job)
-
-    def check_open(self) -> None:
-        """Raise the error that there is for every call, if there is one."""
-        if (error := self.refusal) is not None:
-            raise type(error)(*error.args)
 
     def _add(self, item: Job | Parting) -> None:
         self._waiting.append(item)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from tpool_asyncio._pool.chore import Chore
 from tpool_asyncio._pool.job import Wrapper
 from tpool_asyncio._pool.native import allocate_lock
-from tpool_asyncio._pool.refusal import close_unused, not_callable_error
+from tpool_asyncio._pool.refusal import close_unused, not_callable_error, shown
 from tpool_asyncio._pool.size import check_batch
 from tpool_asyncio._proxy.data_model import DataModel
 from tpool_asyncio._proxy.method import Method, Run, short_name
@@ -69,7 +69,9 @@ class _ProxyType(type):
         """
         if _is_coroutine_function(factory) or not callable(factory):
             close_unused(factory)
-            raise TypeError(f"create takes what makes the object, a function or class that blocks, and not {factory!r}")
+            raise TypeError(
+                f"create takes what makes the object, a function or class that blocks, and not {shown(factory)}"
+            )
         if unknown:
             raise TypeError(
                 f"create has no keyword {', '.join(unknown)}; keyword arguments of the factory go into a"
@@ -146,10 +148,10 @@ class ColourlessProxy(DataModel, metaclass=_ProxyType):
     def _tpool_close_when_made(self) -> None:
         """Have an object closed whose making goes on although nobody waits for it any more."""
         maker = object.__getattribute__(self, "_tpool_maker")
-        if maker.call is None or maker.call.done():
+        if maker.call is None or (maker.call.done() and not self._tpool_is_made()):
             return  # it has failed, and may be tried again
         maker.closing = closing = Once(_close_object, self)
-        if self._tpool_is_made():  # in the meantime
+        if self._tpool_is_made():  # in the meantime, or just before
             self._tpool_in_any_case(closing)
 
     def _tpool_in_any_case(self, call: Once) -> None:
@@ -267,7 +269,7 @@ def proxy_call(
 def check_spelling(kind: type[ColourlessProxy], proxy: object) -> None:
     """Raise a `TypeError` if this is no proxy of a spelling."""
     if not issubclass(type(proxy), kind):
-        raise TypeError(f"this needs a Proxy of {kind._tpool_spelling}, not {type(proxy).__qualname__} {proxy!r}")
+        raise TypeError(f"this needs a Proxy of {kind._tpool_spelling}, not {type(proxy).__qualname__} {shown(proxy)}")
 
 
 _NOTHING = object()  # which no function returns
@@ -279,7 +281,7 @@ def _check_object(obj: object) -> None:
         raise TypeError("Proxy takes an object whose methods are to run in the pool, not None; what was to make it?")
     if _is_coroutine_function(obj) or type(obj) is CoroutineType:
         close_unused(obj)
-        raise TypeError(f"Proxy takes an object that blocks, not {obj!r}, which can be awaited as it is")
+        raise TypeError(f"Proxy takes an object that blocks, not {shown(obj)}, which can be awaited as it is")
 
 
 def _is_coroutine_function(thing: object) -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tpool_asyncio._pool.refusal import shown
+
 if TYPE_CHECKING:
     from tpool_asyncio._pool.lane import Lane
     from tpool_asyncio._pool.thread_pool import ThreadPool
@@ -130,8 +132,8 @@ def check_types(autowrap: Types) -> tuple[type | UnionType, ...]:
         if all(isinstance(each, (type, UnionType)) for each in types):
             return types
     raise TypeError(
-        f"autowrap takes a type or a collection of types, not {autowrap!r}; names go into autowrap_names, and to have a"
-        " function make the object, there is Proxy.create(function, ...)"
+        f"autowrap takes a type or a collection of types, not {shown(autowrap)}; names go into autowrap_names, and to"
+        " have a function make the object, there is Proxy.create(function, ...)"
     )
 
 
@@ -143,4 +145,6 @@ def check_names(autowrap_names: Names) -> frozenset[str]:
         names = frozenset(autowrap_names)
         if all(isinstance(each, str) for each in names):
             return names | {"__call__"} if "_call_" in names else names  # which is Eventlet's name for it
-    raise TypeError(f"autowrap_names takes a collection of strings, not {autowrap_names!r}; types go into autowrap")
+    raise TypeError(
+        f"autowrap_names takes a collection of strings, not {shown(autowrap_names)}; types go into autowrap"
+    )

@@ -161,8 +161,6 @@ class Shelter:
         assert call is not None
         while self._scopes:
             task, scope = self._scopes.popitem()
-            if task.done():
-                continue  # somebody has ended it by force
             asyncio._enter_task(call.get_loop(), task)
             try:
                 scope.__exit__(None, None, None)

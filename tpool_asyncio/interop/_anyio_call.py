@@ -18,7 +18,7 @@ All of it happens in the thread of the loop.
 import asyncio
 import math
 from collections.abc import Callable
-from contextvars import Context
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -72,9 +72,7 @@ class WorkerCall(Call[T]):
             super().settle()
 
 
-async def outcome(
-    core: "ThreadPool", context: Context, fn: Callable[..., T], args: tuple[Any, ...], *, abandons: bool
-) -> T:
+async def outcome(core: "ThreadPool", fn: Callable[..., T], args: tuple[Any, ...], *, abandons: bool) -> T:
     """Run a call in a pool, and return or raise its outcome.
 
     A call from a worker of the same pool is queued like any other, so there must be a thread for it.
@@ -92,8 +90,8 @@ async def outcome(
         call.fn = fn
         call.args = args
         call.kwargs = None
-        call.context = context
-        del fn, args, context
+        call.context = copy_context()  # in which the worker takes back that a loop runs, see `_anyio`
+        del fn, args
         try:
             core.submit(call)
             try:

@@ -14,7 +14,6 @@ wait for in threads. So
 
 import sys
 from collections.abc import Callable
-from contextvars import Context, copy_context
 from typing import Any
 
 from anyio._backends._asyncio import AsyncIOBackend
@@ -67,9 +66,9 @@ class Route:
         core, limiter = self._choose(backend, limiter)
         if limiter is None:
             await backend.checkpoint_if_cancelled()
-            return await outcome(core, _worker_context(), fn, args, abandons=abandons)
+            return await outcome(core, fn, args, abandons=abandons)
         async with limiter:  # which looks for a cancellation, too, and lets others have their turn
-            return await outcome(core, _worker_context(), fn, args, abandons=abandons)
+            return await outcome(core, fn, args, abandons=abandons)
 
     def _choose(self, backend: type[AsyncIOBackend], limiter: Any) -> tuple[ThreadPool, Any]:
         default = backend.current_default_thread_limiter()
@@ -84,11 +83,3 @@ class Route:
             if self._beside.serves(asking[-1]):
                 return self._beside, default
         return self._main, default
-
-
-def _worker_context() -> Context:
-    """Return a copy of this context in which nothing says that an event loop runs."""
-    context = copy_context()
-    if (sniffio := sys.modules.get("sniffio")) is not None:
-        context.run(sniffio.current_async_library_cvar.set, None)
-    return context

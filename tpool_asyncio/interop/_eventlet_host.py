@@ -82,7 +82,7 @@ class _Host:
             try:
                 while not future.done():  # and not if somebody else switches here
                     hub.switch()
-            except BaseException:
+            except BaseException:  # pragma: no cover - after a switch of greenlets
                 if future.done():
                     raise
                 future.cancel()
@@ -91,8 +91,8 @@ class _Host:
                 if future.done() and not future.cancelled() and (error := future.exception()) is not None:
                     raise error  # noqa: B904 - in the context of what has ended it
                 raise
-            return future.result()
-        finally:
+            return future.result()  # pragma: no cover - after a switch of greenlets
+        finally:  # pragma: no cover - after a switch of greenlets
             waiting.greenlet = None
             future.remove_done_callback(waiting.end)
             error = None
@@ -120,9 +120,9 @@ class _Waiting:
         hub = self._hub
         try:
             waiting.switch()
-        except hub.SYSTEM_EXCEPTIONS as error:
+        except hub.SYSTEM_EXCEPTIONS as error:  # pragma: no cover - after a switch of greenlets
             hub.schedule_call_global(0, _raise, error)
-        except BaseException:
+        except BaseException:  # pragma: no cover - after a switch of greenlets
             hub.squelch_generic_exception(sys.exc_info())
 
 
