@@ -9,6 +9,7 @@ import opcode
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
 
@@ -31,7 +32,16 @@ class Blow(BaseException):
 
 
 def struck(number: int, body: Callable[[], object]) -> bool:
-    """Run this and raise at the point of the pool's code that has this number; return False if there is none."""
+    """Run this and raise at the point of the pool's code that has this number; return False if there is none.
+
+    In a thread of its own: an exception that tracing raises at the end of an ``except`` leaves CPython with the one that
+    was handled there, and all that are raised in that thread later get it as their context.
+    """
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(_struck, number, body).result()
+
+
+def _struck(number: int, body: Callable[[], object]) -> bool:
     count = 0
     struck = False
     last: dict[FrameType, str] = {}
