@@ -34,8 +34,8 @@ class Blow(BaseException):
 def struck(number: int, body: Callable[[], object]) -> bool:
     """Run this and raise at the point of the pool's code that has this number; return False if there is none.
 
-    In a thread of its own: an exception that tracing raises at the end of an ``except`` leaves CPython with the one that
-    was handled there, and all that are raised in that thread later get it as their context.
+    In a thread of its own: an exception that tracing raises at the end of an ``except`` leaves CPython with the one
+    that was handled there, and all that are raised in that thread later get it as their context.
     """
     with ThreadPoolExecutor(1) as executor:
         return executor.submit(_struck, number, body).result()
