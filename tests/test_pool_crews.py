@@ -53,6 +53,43 @@ def test_dismiss_twice_and_with_nothing_to_do(core: ThreadPool) -> None:
     job.result()
 
 
+def test_sizes_concern_the_crew_that_takes_the_calls(core: ThreadPool) -> None:
+    gate, ended = Gate(), threading.Event()
+    job = submit(core, gate)
+    gate.wait_begun()
+    core.dismiss(ended.set)
+    core.resize(3)
+    core.start_all()
+    assert core.statistics().threads == 1 + 3
+    core.set_size(4)
+    core.start_all()
+    assert core.statistics().threads == 1 + 4
+    gate.open()
+    job.result()
+    assert ended.wait(PATIENCE)
+
+
+def test_crews_that_have_ended_are_forgotten(core: ThreadPool) -> None:
+    for _ in range(3):
+        core.dismiss(lambda: None)
+    assert core._crews == [crew_of(core)]
+    submit(core, int).result()
+    end(core)
+    assert core._crews == [crew_of(core)]
+
+
+def test_a_crew_whose_only_thread_is_still_to_be_started_is_not_forgotten(core: ThreadPool) -> None:
+    crew, ended = crew_of(core), threading.Event()
+    crew.scout.acquire(False)
+    job = submit(core, int)  # and no scout can go yet
+    core.dismiss(ended.set)
+    assert core.statistics().queued == 1
+    assert not ended.is_set()
+    crew.scout_arrived()
+    assert job.result() == 0
+    assert ended.wait(PATIENCE)
+
+
 def test_a_worker_of_the_next_crew_ends_while_a_farewell_waits() -> None:
     pool = ThreadPool(1, idle_timeout=0)
     gate, ended = Gate(), threading.Event()

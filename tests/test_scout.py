@@ -130,8 +130,10 @@ def test_a_worker_is_woken_when_its_idle_time_is_over(woken: bool) -> None:
         def release(self) -> None:
             self.bell.release()
 
+    bell = worker.bell
     worker.bell = LateBell()  # type: ignore[assignment]
     assert crew.rest(worker) is woken
+    assert bell.locked()  # for its next rest
     crew.queue.clear()
     crew.scout_arrived()
     crew.leave(worker)
@@ -250,6 +252,7 @@ def test_a_job_that_reaches_a_crew_that_was_forgotten_is_counted_and_waited_for(
     stale(PlainJob(gate))
     gate.wait_begun()
     assert pool.statistics().busy == 1
+    assert submit(pool, current_worker).result() in crew_of(pool).workers  # which is still the one that takes the calls
     ended = threading.Event()
     farewell = pool.dismiss(ended.set)
     assert not ended.is_set()

@@ -9,6 +9,7 @@ import opcode
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.gate import PATIENCE, Gate
 from tests.plain_job import PlainJob, crew_of, end, submit
 from tpool_asyncio._pool import crew, thread_pool, worker
 from tpool_asyncio._pool.thread_pool import ThreadPool
-from tpool_asyncio._pool.worker import Worker
+from tpool_asyncio._pool.worker import Worker, current_worker
 
 FILES = {module.__file__ for module in (crew, thread_pool, worker)}
 
@@ -30,21 +31,26 @@ class Blow(BaseException):
     """What the handler raises."""
 
 
-def struck(number: int, body: Callable[[], object]) -> bool:
-    """Run this and raise at the point of the pool's code that has this number; return False if there is none."""
+def struck(number: int, body: Callable[[], object], *, again: int | None = None) -> bool:
+    """Run this and raise at the point of the pool's code that has this number; return False if there is none.
+
+    With ``again`` it is raised once more, so many points later.
+    """
     count = 0
     struck = False
     last: dict[FrameType, str] = {}
+    strikes_at = [number] if again is None else [number + again, number]
 
     def trace(frame: FrameType, event: str, arg: object) -> Any:
         nonlocal count, struck
         if frame.f_code.co_filename not in FILES:
             return None
         frame.f_trace_opcodes = True
-        if event == "opcode" and not struck:
+        if event == "opcode" and strikes_at:
             before, last[frame] = last.get(frame), opcode.opname[frame.f_code.co_code[frame.f_lasti]]
             count += before in POINTS
-            if count > number:
+            if count > strikes_at[-1]:
+                strikes_at.pop()
                 struck = True
                 raise Blow
         return trace
@@ -54,7 +60,9 @@ def struck(number: int, body: Callable[[], object]) -> bool:
     try:
         body()
     except Blow:
-        pass
+        assert struck
+    else:
+        assert not struck, "the exception was kept from who called"
     finally:
         sys.settrace(before)
     return struck
@@ -69,15 +77,34 @@ def has_all_its_threads(pool: ThreadPool, number: int) -> None:
     gate.open()
     for job in jobs:
         job.result()
-    assert submit(pool, len, "abc").result() == 3
+    assert submit(pool, current_worker).result() in crew_of(pool).workers
 
 
+def submits(pool: ThreadPool) -> None:
+    crew_of(pool).submit(PlainJob(int))
+
+
+def stirs(pool: ThreadPool) -> None:
+    crew_of(pool).stir()
+
+
+def warm_up() -> None:
+    """Python 3.12 traces a function from the second time on."""
+    pool = ThreadPool(1)
+    for body in (submits, stirs):
+        struck(sys.maxsize, partial(body, pool))
+    end(pool)
+
+
+@pytest.mark.parametrize("body", [submits, stirs])
+@pytest.mark.parametrize("again", [None, 1, 4])
 @pytest.mark.parametrize("idle", [0, 1, 2])
-def test_no_thread_and_no_wake_up_is_lost_wherever_it_strikes(idle: int) -> None:
+def test_no_thread_and_no_wake_up_is_lost_wherever_it_strikes(
+    idle: int, again: int | None, body: Callable[[ThreadPool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "_LOOK_AGAIN", 0.01)  # which several blows may make necessary
     number = 0
-    warm = ThreadPool(1)
-    struck(sys.maxsize, lambda: crew_of(warm).submit(PlainJob(int)))  # Python 3.12 traces them from the second time on
-    end(warm)
+    warm_up()
     while True:
         pool = ThreadPool(2)
         gate = Gate()
@@ -88,7 +115,11 @@ def test_no_thread_and_no_wake_up_is_lost_wherever_it_strikes(idle: int) -> None
             job.result()
         while len(crew_of(pool).idle) < idle:
             pass
-        happened = struck(number, lambda: crew_of(pool).submit(PlainJob(int)))  # noqa: B023
+        if body is stirs:
+            crew_of(pool).queue.append(PlainJob(int))
+        happened = struck(number, partial(body, pool), again=again)
+        while crew_of(pool).queue:
+            pass  # what has been queued is run without any further job
         has_all_its_threads(pool, 2)
         end(pool)
         if not happened:
@@ -157,6 +188,27 @@ def test_to_recover_when_nothing_is_wrong_does_no_harm() -> None:
     stop.set()
     thread.join()
     has_all_its_threads(pool, 4)
+    end(pool)
+
+
+@pytest.mark.parametrize("struck_when", ["before it rests", "while it rests"])
+def test_a_worker_that_is_rung_by_mistake_is_not_idle_when_it_works(struck_when: str) -> None:
+    # Whoever takes it out of ``idle`` would give it the token, and no other worker would be woken until it rests again.
+    pool = ThreadPool(1)
+    crew_of(pool).struck = struck_when == "before it rests"
+    working = submit(pool, current_worker).result()
+    while working not in crew_of(pool).idle:
+        pass
+    crew_of(pool).struck = True
+    gate = Gate()
+    job = PlainJob(gate)
+    crew_of(pool).queue.append(job)
+    working.ring()
+    gate.wait_begun()
+    assert not crew_of(pool).idle
+    gate.open()
+    job.result()
+    has_all_its_threads(pool, 1)
     end(pool)
 
 
