@@ -212,6 +212,39 @@ def test_a_lane_that_is_released_runs_what_is_queued(idle_timeout: float | None)
     assert pool.statistics()[1:] == (0, 0, 0, 0, 0, 0, 4, 4, 0, 0, 0)
 
 
+def test_a_released_lane_that_ends_still_counts_as_long_as_it_works() -> None:
+    pool = ThreadPool(1, idle_timeout=0)
+    lane, other = Lane(pool), Lane(pool)
+    gate, ended = Gate(), threading.Event()
+    running = put(lane, gate)
+    gate.wait_begun()
+    lane.release()
+    assert (pool.statistics().busy, pool.statistics().queued) == (1, 0)
+    other._crew.scout.acquire(False)
+    waiting = put(other, int)  # and its thread cannot start yet
+    other.release()
+    assert (pool.statistics().busy, pool.statistics().queued) == (1, 1)
+    pool.dismiss(ended.set)
+    gate.open()
+    running.result()
+    assert not ended.is_set()
+    other._crew.scout_arrived()
+    assert ended.wait(PATIENCE)
+    assert waiting.result() == 0
+
+
+def test_when_nobody_holds_the_pool_any_more_a_released_thread_ends(core: ThreadPool) -> None:
+    lane, free = Lane(core), Lane(core)
+    workers = [worker_of(lane), worker_of(free), submit(core, current_worker).result()]
+    free.release()
+    core.abandon()
+    assert worker_of(lane) is workers[0]
+    lane.release()
+    for worker in workers:
+        worker.join(PATIENCE)
+        assert not worker.is_alive()
+
+
 def test_a_new_lane_does_not_queue_behind_a_call_of_a_released_one(core: ThreadPool) -> None:
     lane = Lane(core)
     gate = Gate()

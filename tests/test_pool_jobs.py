@@ -173,21 +173,21 @@ def test_a_scout_finds_that_another_worker_was_faster(core: ThreadPool) -> None:
 def test_an_error_that_does_not_show_its_traceback(core: ThreadPool, caplog: pytest.LogCaptureFixture) -> None:
     refusals = [LookupError()]
 
-    class Secretive(Exception):
+    class SecretiveError(Exception):
         @property
         def __traceback__(self) -> Any:
             if refusals:
                 raise refusals.pop()
 
     def fail() -> None:
-        raise Secretive
+        raise SecretiveError
 
     job = submit(core, fail)
     assert job.delivered.wait(PATIENCE)
-    assert isinstance(job.error, Secretive)
+    assert isinstance(job.error, SecretiveError)
     assert submit(core, int).result() == 0
     (record,) = caplog.records
-    assert record.getMessage() == f"an exception of the type {Secretive.__qualname__} could not be prepared"
+    assert record.getMessage() == f"an exception of the type {SecretiveError.__qualname__} could not be prepared"
 
 
 def test_a_worker_that_dies_wakes_its_caller(core: ThreadPool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,3 +237,68 @@ def test_idle_threads_leave_in_time_although_they_look_up(monkeypatch: pytest.Mo
         pass
     assert submit(pool, len, "abc").result() == 3
     end(pool)
+
+
+class Resting:
+    """A worker without a thread, whose bell is not rung; the test tells what happens during each nap."""
+
+    def __init__(self, idle_timeout: float | None, events: list[Callable[["Resting"], object]]) -> None:
+        self.pool = ThreadPool(1, idle_timeout=idle_timeout)
+        self.crew = crew_of(self.pool)
+        self.crew.struck = True
+        self.worker = Worker(self.crew, "nobody", scouting=False)
+        self.worker.bell = self  # type: ignore[assignment]
+        self.events = events
+        self.naps: list[float] = []
+
+    def acquire(self, blocking: bool, timeout: float) -> bool:
+        self.naps.append(timeout)
+        self.events.pop(0)(self)
+        return False
+
+    def rest(self) -> bool | None:
+        return self.crew.rest(self.worker)
+
+
+def nothing(resting: Resting) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("idle_timeout", "naps"), [(0, [0]), (0.3, [0.3]), (0.5, [0.5]), (1, [0.5, 0.5]), (1.2, [0.5, 0.5, 0.5])]
+)
+def test_naps_make_up_the_idle_time(idle_timeout: float, naps: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "_LOOK_AGAIN", 0.5)
+    resting = Resting(idle_timeout, [nothing] * len(naps))
+    assert resting.rest() is None
+    assert resting.naps == naps
+    assert not resting.crew.idle
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        lambda resting: resting.crew.queue.append(PlainJob(int)),
+        lambda resting: setattr(resting.crew, "dismissing", True),
+        lambda resting: resting.crew.idle.popitem(),
+    ],
+    ids=["a job", "a dismissal", "taken out"],
+)
+def test_what_a_worker_sees_that_looks_up(event: Callable[[Resting], object]) -> None:
+    resting = Resting(None, [nothing, nothing, event])
+    assert resting.rest() is True
+    assert resting.naps == [crew._LOOK_AGAIN] * 3
+    assert not resting.crew.idle
+
+
+def test_a_worker_is_taken_out_when_its_last_nap_is_over() -> None:
+    # (1) It looks up, and sees no reason to go on. (2) Somebody with the token takes it out of ``idle``. (3) Its idle
+    # time is over, but it must not leave, and has the token.
+    class Taken(dict[Any, None]):
+        def pop(self, *args: Any) -> Any:
+            self.clear()
+            return super().pop(*args)
+
+    resting = Resting(0, [nothing])
+    resting.crew.idle = Taken()
+    assert resting.rest() is True
