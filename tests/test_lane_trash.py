@@ -13,6 +13,7 @@ from tests.plain_job import end
 from tpool_asyncio._pool import lane as lane_module
 from tpool_asyncio._pool.lane import Lane, _LaneCrew
 from tpool_asyncio._pool.thread_pool import ThreadPool
+from tpool_asyncio._pool.worker import Worker
 
 
 class Dies:
@@ -82,6 +83,7 @@ def test_dropped_while_the_thread_dozes_goes_at_the_end_of_that(lane: Lane) -> N
     wait_for(lambda: len(ends) == 2)
     assert set(ends) == {ident}
     wait_for(lambda: not lane._crew.dozing)
+    assert lane._crew.idle_timeout == -1  # from now on the thread waits for ever
     lane.release()
 
 
@@ -150,6 +152,20 @@ def test_dropped_when_the_thread_is_about_to_end(core: ThreadPool) -> None:
     worker.join(PATIENCE)
     assert ends == [ident] * 2
     assert not lane.has_thread()
+
+
+def test_dropped_when_the_thread_has_been_sent_away(core: ThreadPool) -> None:
+    core.lanes.keeps_free = False
+    lane, ends = Lane(core), list[int]()
+    crew = lane._crew
+    worker = Worker(crew, "nobody", scouting=False)
+    crew.workers.add(worker)
+    lane.release()
+    assert crew.excuse(worker)
+    lane.discard([Dies(ends)])
+    assert not crew.queue, "nobody is there who would do a chore"
+    crew.leave(worker)
+    assert ends == [threading.get_ident()]
 
 
 def test_dropped_when_the_thread_has_ended(core: ThreadPool) -> None:

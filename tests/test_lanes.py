@@ -258,6 +258,25 @@ def test_a_new_lane_does_not_queue_behind_a_call_of_a_released_one(core: ThreadP
     stuck.result()
 
 
+def test_a_lane_that_has_something_to_do_is_not_free(core: ThreadPool) -> None:
+    queued, taken = Lane(core), Lane(core)
+    queued._crew.scout.acquire(False)
+    job = put(queued, int)  # and its thread cannot start yet
+    worker = worker_of(taken)
+    worker.next_job = PlainJob(int)  # as between the queue and the first step of running it
+    queued.release()
+    taken.release()
+    heir = Lane(core)
+    assert heir._crew not in (queued._crew, taken._crew)
+    worker.next_job = None
+    other = Lane(core)
+    assert other._crew is taken._crew
+    queued._crew.scout_arrived()
+    assert job.result() == 0
+    heir.release()
+    other.release()
+
+
 def test_after_its_release_a_lane_refuses_jobs(core: ThreadPool) -> None:
     lane = Lane(core)
     put(lane, int).result()
@@ -624,6 +643,12 @@ def test_chores_are_not_counted_and_their_errors_are_logged(core: ThreadPool, ca
     assert record.exc_info is not None
     assert record.exc_info[0] is ZeroDivisionError
     assert core.statistics()[7:] == (0, 0, 0, 0, 1)
+    gate = Gate()
+    lane.submit(Chore(core, gate, done=done.release))
+    gate.wait_begun()
+    assert core.statistics()[1:6] == (1, 1, 0, 0, 0)
+    gate.open()
+    assert done.acquire(timeout=PATIENCE)
     put(lane, int).result()
     assert core.statistics()[7:] == (1, 1, 0, 0, 1)
     lane.release()

@@ -258,6 +258,7 @@ def test_fork_inside_a_call() -> None:
     def job():
         child = os.fork()
         if child == 0:
+            loop.call_soon_threadsafe = lambda *_: print("the loop of the parent is woken", flush=True)
             async def main():
                 print("child", await tpool.execute(int, 1), flush=True)
             asyncio.run(main())
@@ -265,6 +266,8 @@ def test_fork_inside_a_call() -> None:
         assert os.waitpid(child, 0)[1] == 0
         return "parent"
     async def main():
+        global loop
+        loop = asyncio.get_running_loop()
         print(await tpool.execute(job), await tpool.execute(int, 2))
     asyncio.run(main())
     """

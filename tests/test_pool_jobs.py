@@ -198,6 +198,7 @@ def test_a_worker_that_dies_wakes_its_caller(core: ThreadPool, monkeypatch: pyte
             return woken.set
 
     def rest(self: Crew, worker: Worker) -> bool:
+        self.idle[worker] = None
         raise MemoryError
 
     monkeypatch.setattr(threading, "excepthook", died.append)
