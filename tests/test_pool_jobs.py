@@ -175,7 +175,7 @@ def test_an_error_that_does_not_show_its_traceback(core: ThreadPool, caplog: pyt
 
     class SecretiveError(Exception):
         @property
-        def __traceback__(self) -> Any:
+        def __traceback__(self) -> Any:  # type: ignore[override]
             if refusals:
                 raise refusals.pop()
 
