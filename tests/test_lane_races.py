@@ -330,6 +330,8 @@ def test_fork_leaves_lanes_to_the_parent() -> None:
             put(lane, int)
         except RuntimeError as error:
             print(str(error).split(";")[0], flush=True)
+        lane.discard([object()])
+        assert next(pool._thread_numbers) == 1, "a thread was started for what the parent's thread should destroy"
         lane.release()
         lane.release()
         free.release()

@@ -60,6 +60,26 @@ def test_dropped_while_the_thread_sleeps(lane: Lane) -> None:
     lane.release()
 
 
+def test_dropped_before_the_thread_was_started(lane: Lane) -> None:
+    ends = list[int]()
+    lane.discard([Dies(ends)])
+    wait_for(lambda: ends)
+    assert ends == [put(lane, threading.get_ident).result()]
+    lane.release()
+
+
+def test_dropped_while_the_pool_refuses_calls(core: ThreadPool, lane: Lane) -> None:
+    ends = list[int]()
+    ident = asleep(lane)
+    core.refuse(ValueError("bad size"))
+    lane.discard([Dies(ends)])
+    core.set_size(1)
+    lane.discard([Dies(ends)])
+    wait_for(lambda: len(ends) == 2)
+    assert set(ends) == {ident}
+    lane.release()
+
+
 def test_dropped_while_the_thread_dozes_costs_no_chore(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane_module, "_DOZE", PATIENCE)
     ends = list[int]()

@@ -62,8 +62,15 @@ def test_a_lane_stands_in_the_place_of_its_pool(core: ThreadPool) -> None:
 def test_a_lane_starts_its_thread_with_the_first_job(core: ThreadPool) -> None:
     lane = Lane(core)
     assert (core.statistics().pinned, core.statistics().threads) == (1, 0)
-    put(lane, int).result()
+    assert not lane.has_thread()
+    lane._crew.scout.acquire(False)
+    job = put(lane, int)
+    assert lane.has_thread()  # or is about to
+    lane._crew.scout_arrived()
+    job.result()
     assert (core.statistics().pinned, core.statistics().threads) == (1, 1)
+    worker_of(lane)
+    assert lane.has_thread()
     lane.release()
 
 
