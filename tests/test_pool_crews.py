@@ -7,6 +7,7 @@ import pytest
 
 from tests.gate import PATIENCE, Gate
 from tests.plain_job import PlainJob, crew_of, end, join, submit
+from tpool_asyncio._pool.asking import asking_workers
 from tpool_asyncio._pool.still_running import running_calls
 from tpool_asyncio._pool.thread_pool import ThreadPool
 from tpool_asyncio._pool.worker import current_worker
@@ -51,6 +52,19 @@ def test_dismiss_twice_and_with_nothing_to_do(core: ThreadPool) -> None:
     assert both.acquire(timeout=PATIENCE)
     assert both.acquire(timeout=PATIENCE)
     job.result()
+
+
+def test_two_that_ask_from_inside_a_call_do_not_wait_for_each_other(core: ThreadPool) -> None:
+    both = threading.Barrier(2)
+
+    def inside() -> bool:
+        ended = threading.Event()
+        both.wait(PATIENCE)
+        core.dismiss(ended.set, spared=asking_workers())
+        return ended.wait(PATIENCE)
+
+    jobs = [submit(core, inside) for _ in range(2)]
+    assert [job.result() for job in jobs] == [True, True]
 
 
 def test_sizes_concern_the_crew_that_takes_the_calls(core: ThreadPool) -> None:

@@ -8,7 +8,9 @@ afterwards.
 import opcode
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -31,26 +33,21 @@ class Blow(BaseException):
     """What the handler raises."""
 
 
-def struck(number: int, body: Callable[[], object], *, again: int | None = None) -> bool:
-    """Run this and raise at the point of the pool's code that has this number; return False if there is none.
-
-    With ``again`` it is raised once more, so many points later.
-    """
+def struck(number: int, body: Callable[[], object]) -> bool:
+    """Run this and raise at the point of the pool's code that has this number; return False if there is none."""
     count = 0
     struck = False
     last: dict[FrameType, str] = {}
-    strikes_at = [number] if again is None else [number + again, number]
 
     def trace(frame: FrameType, event: str, arg: object) -> Any:
         nonlocal count, struck
         if frame.f_code.co_filename not in FILES:
             return None
         frame.f_trace_opcodes = True
-        if event == "opcode" and strikes_at:
+        if event == "opcode" and not struck:
             before, last[frame] = last.get(frame), opcode.opname[frame.f_code.co_code[frame.f_lasti]]
             count += before in POINTS
-            if count > strikes_at[-1]:
-                strikes_at.pop()
+            if count > number:
                 struck = True
                 raise Blow
         return trace
@@ -97,12 +94,8 @@ def warm_up() -> None:
 
 
 @pytest.mark.parametrize("body", [submits, stirs])
-@pytest.mark.parametrize("again", [None, 1, 2, 3])
 @pytest.mark.parametrize("idle", [0, 1, 2])
-def test_no_thread_and_no_wake_up_is_lost_wherever_it_strikes(
-    idle: int, again: int | None, body: Callable[[ThreadPool], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(crew, "_LOOK_AGAIN", 0.01)  # which several blows may make necessary
+def test_no_thread_and_no_wake_up_is_lost_wherever_it_strikes(idle: int, body: Callable[[ThreadPool], None]) -> None:
     number = 0
     warm_up()
     while True:
@@ -117,13 +110,45 @@ def test_no_thread_and_no_wake_up_is_lost_wherever_it_strikes(
             pass
         if body is stirs:
             crew_of(pool).queue.append(PlainJob(int))
-        happened = struck(number, partial(body, pool), again=again)
+        happened = struck(number, partial(body, pool))
         while crew_of(pool).queue:
             pass  # what has been queued is run without any further job
         has_all_its_threads(pool, 2)
         end(pool)
         if not happened:
             break
+        number += 1
+    assert number > 3
+
+
+def test_a_second_blow_loses_no_job_either() -> None:
+    class FirstBlow(BaseException):
+        pass
+
+    class StruckQueue(deque[Any]):
+        blows = 1
+
+        def append(self, job: Any) -> None:
+            super().append(job)
+            if self.blows:
+                self.blows = 0
+                raise FirstBlow
+
+    def submits_struck(pool: ThreadPool) -> None:
+        with suppress(FirstBlow):
+            submits(pool)
+
+    warm_up()
+    number = 1  # before it is the step after the blow itself, where the interpreter does not look for signals
+    happened = True
+    while happened:
+        pool = ThreadPool(2)
+        crew_of(pool).queue = StruckQueue()
+        happened = struck(number, partial(submits_struck, pool))
+        while crew_of(pool).queue:
+            pass  # what has been queued is run without any further job
+        has_all_its_threads(pool, 2)
+        end(pool)
         number += 1
     assert number > 3
 
