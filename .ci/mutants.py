@@ -3,8 +3,8 @@
     .venv/bin/python .ci/mutants.py tpool_asyncio/_loop/gate.py tests/test_loops.py tests/test_tokens.py
 
 Every mutant that survives is printed, and at the end how many there were. The project is copied first, and the tests
-run on the copy; a test that takes longer than 10 seconds has found the mutant. `schedule_mutants.py` is left out, since
-it looks for pieces of the source, and finds no mutant but misses the piece.
+run on the copy; a test that takes longer than 10 seconds has found the mutant. What `schedule_mutants.py` lists is left out,
+since that fails on any change of the piece of source it looks for.
 """
 
 import ast
@@ -16,16 +16,20 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 SWAPPED = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "is": "is not", "is not": "is"}
 SWAPPED |= {"in": "not in", "not in": "in"}
 SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=", ast.Is: "is"}
 SIGNS |= {ast.IsNot: "is not", ast.In: "in", ast.NotIn: "not in"}
 DECLARED = {"__all__", "__slots__", "_logger", "T", "_asking"}
+Change: TypeAlias = tuple[ast.stmt | ast.expr, str]
+"""What stands in the source, and what is to stand there instead."""
+
 MESSAGES = {"RuntimeError", "TypeError", "TypeVar"}
 
 
-def negated(test: ast.expr) -> Iterator[tuple[ast.AST, str]]:
+def negated(test: ast.expr) -> Iterator[Change]:
     """A condition the other way round, unless `changed` makes the same of it."""
     other = isinstance(test, ast.Compare) and len(test.ops) == 1 and SWAPPED[SIGNS[type(test.ops[0])]]
     plain = isinstance(test, ast.Constant) or (isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not))
@@ -33,7 +37,7 @@ def negated(test: ast.expr) -> Iterator[tuple[ast.AST, str]]:
         yield test, f"(not ({ast.unparse(test)}))"
 
 
-def changed(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+def changed(node: ast.AST) -> Iterator[Change]:
     """What may stand in the place of this node, or of a part of it."""
     match node:
         case ast.Compare(left=left, ops=ops, comparators=others):
@@ -97,7 +101,7 @@ def passed_over(node: ast.AST) -> bool:
     return False
 
 
-def walk(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+def walk(node: ast.AST) -> Iterator[Change]:
     if passed_over(node):
         return
     yield from changed(node)
@@ -117,6 +121,8 @@ def mutants(source: str) -> Iterator[tuple[int, str, str, str]]:
     starts = [sum(map(len, lines[:number])) for number in range(len(lines) + 1)]
     seen = {ast.dump(ast.parse(source))}
     for node, text in walk(ast.parse(source)):
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
         begin, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
         if isinstance(node, ast.With):
             end = starts[node.body[0].lineno - 1] - 1
