@@ -3,8 +3,8 @@
     .venv/bin/python .ci/mutants.py tpool_asyncio/_loop/gate.py tests/test_loops.py tests/test_tokens.py
 
 Every mutant that survives is printed, and at the end how many there were. The project is copied first, and the tests
-run on the copy; a test that takes longer than 10 seconds has found the mutant. What `schedule_mutants.py` lists is left out,
-since that fails on any change of the piece of source it looks for.
+run on the copy; a test that takes longer than 10 seconds has found the mutant. What `schedule_mutants.py` lists is
+left out, since that fails on any change of the piece of source it looks for.
 """
 
 import ast
