@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tpool_asyncio._pool.worker import current_worker
+
 variable = contextvars.ContextVar("variable", default="not carried over")
 
 
@@ -31,6 +33,10 @@ def power(number: int) -> int:
 
 def process() -> int:
     return os.getpid()
+
+
+def in_worker() -> bool:
+    return current_worker() is not None
 
 
 def raise_odd() -> None:

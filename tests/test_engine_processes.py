@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import multiprocessing.util
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from tests import engine_calls
 from tests.child import output_of, run_child
 from tests.gate import PATIENCE
 from tpool_asyncio import green, tpool
+from tpool_asyncio._pool.worker import _forget_worker
 from tpool_asyncio.green import tpool as green_tpool
 
 pytestmark = [
@@ -107,6 +109,28 @@ async def test_calls_inside_a_worker_process_use_its_own_pools(method: str) -> N
         process, inner, powers = await pool.execute(engine_calls.nested)
     assert process == inner != os.getpid()
     assert powers == [1, 2, 4]
+
+
+async def test_worker_processes_do_not_take_themselves_for_the_thread_in_which_they_were_forked() -> None:
+    for _ in range(2):
+        async with tpool.Pool.over(processes("fork", 1)) as pool:
+            assert await pool.execute(engine_calls.in_worker) is False
+    # However many engines there are, `multiprocessing` has been asked once.
+    hooks = [hook for _, _, hook in multiprocessing.util._afterfork_registry]  # type: ignore[attr-defined]
+    assert hooks.count(_forget_worker) == 1
+
+
+def test_an_engine_of_threads_needs_no_multiprocessing() -> None:
+    program = """
+    import asyncio, sys
+    from concurrent.futures import ThreadPoolExecutor
+    from tpool_asyncio import tpool
+    async def main():
+        async with tpool.Pool.over(ThreadPoolExecutor) as pool:
+            print(await pool.execute(abs, -1), "multiprocessing.util" in sys.modules)
+    asyncio.run(main())
+    """
+    assert output_of(program) == "1 False\n"
 
 
 async def test_processes_that_were_forked_inside_a_call() -> None:

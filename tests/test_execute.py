@@ -67,6 +67,17 @@ async def test_what_asyncio_says_of_a_call_names_the_function(pool: tpool.Pool) 
     assert failed.exception()
 
 
+async def test_a_call_says_that_it_is_not_yet_its_result(pool: tpool.Pool) -> None:
+    call: Any = pool.execute(list)
+    with pytest.raises(TypeError, match="has to be awaited before its result is iterated over"):
+        async for _ in call:
+            pass
+    with pytest.raises(TypeError, match="has to be awaited before its result is entered"):
+        async with call:
+            pass
+    assert await call == []
+
+
 async def test_calls_in_a_task_group_and_in_gather(pool: tpool.Pool) -> None:
     assert await asyncio.gather(*(pool.execute(pow, 2, n) for n in range(100))) == [2**n for n in range(100)]
 

@@ -5,7 +5,7 @@ import contextvars
 import gc
 import threading
 import weakref
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -223,11 +223,10 @@ async def test_the_awaitable_is_cancelled_with_the_caller(pool: tpool.Pool) -> N
             seen.append(error)
             raise
 
-    modes: tuple[Literal["abandon", "wait"], ...] = ("abandon", "wait")
-    for on_cancel in modes:
+    for execute in (pool.execute, pool.options(on_cancel="abandon").execute, pool.options(on_cancel="wait").execute):
         reached.clear()
         cancelled.clear()
-        call = pool.options(on_cancel=on_cancel).execute(job)
+        call = execute(job)
         await reached.wait()
         call.cancel()
         await cancelled.wait()

@@ -21,6 +21,7 @@ from tests.gate import PATIENCE, Gate
 from tests.test_hubs import in_thread
 from tpool_asyncio import from_thread, green, hubs
 from tpool_asyncio import tpool as async_tpool
+from tpool_asyncio._pool.worker import current_worker
 from tpool_asyncio.green import tpool
 from tpool_asyncio.hubs import Hub
 
@@ -145,6 +146,19 @@ def test_in_a_worker_it_runs_in_place(script: Hub) -> None:
         assert pool.statistics().completed == 31
         assert pool.execute(lambda: tpool.execute(pool.execute, str, "across pools")) == "across pools"
     assert hubs.get_hub() is script
+
+
+def test_what_runs_in_place_has_its_keywords_and_its_name(script: Hub) -> None:
+    def name_of_running() -> str:
+        worker = current_worker()
+        assert worker is not None
+        assert worker.job is not None
+        return worker.job.name
+
+    def outer() -> tuple[object, str]:
+        return tpool.execute(dict, a=1), tpool.options(name="the inner one").execute(name_of_running)
+
+    assert tpool.execute(outer) == ({"a": 1}, "the inner one")
 
 
 def test_what_runs_in_place_fails_as_any_other() -> None:

@@ -330,6 +330,8 @@ def test_fork_leaves_lanes_to_the_parent() -> None:
             put(lane, int)
         except RuntimeError as error:
             print(str(error).split(";")[0], flush=True)
+        lane.discard([object()])
+        assert not lane._crew.queue, "there is no thread that would do a chore"
         lane.release()
         lane.release()
         free.release()

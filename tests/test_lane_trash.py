@@ -13,6 +13,7 @@ from tests.plain_job import end
 from tpool_asyncio._pool import lane as lane_module
 from tpool_asyncio._pool.lane import Lane, _LaneCrew
 from tpool_asyncio._pool.thread_pool import ThreadPool
+from tpool_asyncio._pool.worker import Worker
 
 
 class Dies:
@@ -59,6 +60,26 @@ def test_dropped_while_the_thread_sleeps(lane: Lane) -> None:
     lane.release()
 
 
+def test_dropped_before_the_thread_was_started(lane: Lane) -> None:
+    ends = list[int]()
+    lane.discard([Dies(ends)])
+    wait_for(lambda: ends)
+    assert ends == [put(lane, threading.get_ident).result()]
+    lane.release()
+
+
+def test_dropped_while_the_pool_refuses_calls(core: ThreadPool, lane: Lane) -> None:
+    ends = list[int]()
+    ident = asleep(lane)
+    core.refuse(ValueError("bad size"))
+    lane.discard([Dies(ends)])
+    core.set_size(1)
+    lane.discard([Dies(ends)])
+    wait_for(lambda: len(ends) == 2)
+    assert set(ends) == {ident}
+    lane.release()
+
+
 def test_dropped_while_the_thread_dozes_costs_no_chore(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane_module, "_DOZE", PATIENCE)
     ends = list[int]()
@@ -82,6 +103,7 @@ def test_dropped_while_the_thread_dozes_goes_at_the_end_of_that(lane: Lane) -> N
     wait_for(lambda: len(ends) == 2)
     assert set(ends) == {ident}
     wait_for(lambda: not lane._crew.dozing)
+    assert lane._crew.idle_timeout == -1  # from now on the thread waits for ever
     lane.release()
 
 
@@ -150,6 +172,20 @@ def test_dropped_when_the_thread_is_about_to_end(core: ThreadPool) -> None:
     worker.join(PATIENCE)
     assert ends == [ident] * 2
     assert not lane.has_thread()
+
+
+def test_dropped_when_the_thread_has_been_sent_away(core: ThreadPool) -> None:
+    core.lanes.keeps_free = False
+    lane, ends = Lane(core), list[int]()
+    crew = lane._crew
+    worker = Worker(crew, "nobody", scouting=False)
+    crew.workers.add(worker)
+    lane.release()
+    assert crew.excuse(worker)
+    lane.discard([Dies(ends)])
+    assert not crew.queue, "nobody is there who would do a chore"
+    crew.leave(worker)
+    assert ends == [threading.get_ident()]
 
 
 def test_dropped_when_the_thread_has_ended(core: ThreadPool) -> None:

@@ -62,8 +62,15 @@ def test_a_lane_stands_in_the_place_of_its_pool(core: ThreadPool) -> None:
 def test_a_lane_starts_its_thread_with_the_first_job(core: ThreadPool) -> None:
     lane = Lane(core)
     assert (core.statistics().pinned, core.statistics().threads) == (1, 0)
-    put(lane, int).result()
+    assert not lane.has_thread()
+    lane._crew.scout.acquire(False)
+    job = put(lane, int)
+    assert lane.has_thread()  # or is about to
+    lane._crew.scout_arrived()
+    job.result()
     assert (core.statistics().pinned, core.statistics().threads) == (1, 1)
+    worker_of(lane)
+    assert lane.has_thread()
     lane.release()
 
 
@@ -212,6 +219,39 @@ def test_a_lane_that_is_released_runs_what_is_queued(idle_timeout: float | None)
     assert pool.statistics()[1:] == (0, 0, 0, 0, 0, 0, 4, 4, 0, 0, 0)
 
 
+def test_a_released_lane_that_ends_still_counts_as_long_as_it_works() -> None:
+    pool = ThreadPool(1, idle_timeout=0)
+    lane, other = Lane(pool), Lane(pool)
+    gate, ended = Gate(), threading.Event()
+    running = put(lane, gate)
+    gate.wait_begun()
+    lane.release()
+    assert (pool.statistics().busy, pool.statistics().queued) == (1, 0)
+    other._crew.scout.acquire(False)
+    waiting = put(other, int)  # and its thread cannot start yet
+    other.release()
+    assert (pool.statistics().busy, pool.statistics().queued) == (1, 1)
+    pool.dismiss(ended.set)
+    gate.open()
+    running.result()
+    assert not ended.is_set()
+    other._crew.scout_arrived()
+    assert ended.wait(PATIENCE)
+    assert waiting.result() == 0
+
+
+def test_when_nobody_holds_the_pool_any_more_a_released_thread_ends(core: ThreadPool) -> None:
+    lane, free = Lane(core), Lane(core)
+    workers = [worker_of(lane), worker_of(free), submit(core, current_worker).result()]
+    free.release()
+    core.abandon()
+    assert worker_of(lane) is workers[0]
+    lane.release()
+    for worker in workers:
+        worker.join(PATIENCE)
+        assert not worker.is_alive()
+
+
 def test_a_new_lane_does_not_queue_behind_a_call_of_a_released_one(core: ThreadPool) -> None:
     lane = Lane(core)
     gate = Gate()
@@ -223,6 +263,25 @@ def test_a_new_lane_does_not_queue_behind_a_call_of_a_released_one(core: ThreadP
     heir.release()
     gate.open()
     stuck.result()
+
+
+def test_a_lane_that_has_something_to_do_is_not_free(core: ThreadPool) -> None:
+    queued, taken = Lane(core), Lane(core)
+    queued._crew.scout.acquire(False)
+    job = put(queued, int)  # and its thread cannot start yet
+    worker = worker_of(taken)
+    worker.next_job = PlainJob(int)  # as between the queue and the first step of running it
+    queued.release()
+    taken.release()
+    heir = Lane(core)
+    assert heir._crew not in (queued._crew, taken._crew)
+    worker.next_job = None
+    other = Lane(core)
+    assert other._crew is taken._crew
+    queued._crew.scout_arrived()
+    assert job.result() == 0
+    heir.release()
+    other.release()
 
 
 def test_after_its_release_a_lane_refuses_jobs(core: ThreadPool) -> None:
@@ -591,6 +650,12 @@ def test_chores_are_not_counted_and_their_errors_are_logged(core: ThreadPool, ca
     assert record.exc_info is not None
     assert record.exc_info[0] is ZeroDivisionError
     assert core.statistics()[7:] == (0, 0, 0, 0, 1)
+    gate = Gate()
+    lane.submit(Chore(core, gate, done=done.release))
+    gate.wait_begun()
+    assert core.statistics()[1:6] == (1, 1, 0, 0, 0)
+    gate.open()
+    assert done.acquire(timeout=PATIENCE)
     put(lane, int).result()
     assert core.statistics()[7:] == (1, 1, 0, 0, 1)
     lane.release()

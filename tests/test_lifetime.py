@@ -71,9 +71,10 @@ def test_ctrl_c_ends_the_grace_time() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         threading.Event().wait()
     async def main():
-        pool = tpool.Pool(1, exit_grace=None)
+        pool, other = tpool.Pool(1, exit_grace=None), tpool.Pool(1, name="other", exit_grace=None)
         pool.execute(hopeless)
-        while not pool.statistics().busy:
+        other.execute(threading.Event().wait)
+        while not (pool.statistics().busy and other.statistics().busy):
             await asyncio.sleep(0)
     asyncio.run(main())
     main_thread_ended.set()
@@ -81,6 +82,7 @@ def test_ctrl_c_ends_the_grace_time() -> None:
     done = run_child(program)
     assert done.returncode == 0
     assert "__main__.hopeless in thread tpool-1" in done.stderr
+    assert "in thread other-1" in done.stderr  # which is not waited for either
     assert "KeyboardInterrupt" not in done.stderr
 
 
@@ -258,6 +260,7 @@ def test_fork_inside_a_call() -> None:
     def job():
         child = os.fork()
         if child == 0:
+            loop.call_soon_threadsafe = lambda *_: print("the loop of the parent is woken", flush=True)
             async def main():
                 print("child", await tpool.execute(int, 1), flush=True)
             asyncio.run(main())
@@ -265,6 +268,8 @@ def test_fork_inside_a_call() -> None:
         assert os.waitpid(child, 0)[1] == 0
         return "parent"
     async def main():
+        global loop
+        loop = asyncio.get_running_loop()
         print(await tpool.execute(job), await tpool.execute(int, 2))
     asyncio.run(main())
     """

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import LoopErrors
 from tests.gate import PATIENCE, Gate
+from tests.plain_job import end, submit
 from tpool_asyncio import tpool
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.mailbox import TURN, Mailbox
@@ -226,7 +228,7 @@ async def test_one_drain_serves_all_outcomes_that_gather() -> None:
     assert len(settled) == TURN * 2 + 2
 
 
-async def test_an_outcome_that_comes_while_the_token_goes_back() -> None:
+async def test_an_outcome_that_comes_while_the_token_goes_back(loop_errors: LoopErrors) -> None:
     # (1) A drain finds nothing. (2) Before it gives the token back, an outcome is left, without the token. (3) The
     # drain gives the token back and must look again.
     loop = asyncio.get_running_loop()
@@ -254,6 +256,7 @@ async def test_an_outcome_that_comes_while_the_token_goes_back() -> None:
     while mailbox.scheduled.locked():
         await asyncio.sleep(0)
     assert len(settled) == 2
+    assert loop_errors == []
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -309,6 +312,42 @@ async def test_what_waits_in_the_queue_when_the_loop_is_closed_is_let_go(pool: t
     assert leave(mailbox, Outcome(loop, settled))
     assert not mailbox.outcomes
     assert settled == []
+
+
+def test_what_comes_for_a_loop_that_is_gone_is_let_go() -> None:
+    class Loop:
+        """Stands in for a loop, which a mailbox holds by a weak reference."""
+
+    loop: Any = Loop()
+    mailbox = Mailbox(shared_pool, loop)
+    outcome = Outcome(loop, [])
+    del outcome._loop, loop
+    assert leave(mailbox, outcome)
+    assert not mailbox.outcomes
+    assert not mailbox.scheduled.locked()
+
+
+def test_a_lost_outcome_whose_destructor_waits_for_a_call() -> None:
+    # It is destroyed in the worker, which must not stand among the idle meanwhile: it would be called, and never come.
+    pool = tpool.Pool(2)
+    gate, results = Gate(), list[object]()
+
+    class Calls:
+        def __del__(self) -> None:
+            results.append(submit(pool._core, int).result())
+
+    async def leave_early() -> None:
+        pool.execute(lambda: (gate(), Calls())[1])
+        gate.wait_begun()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(leave_early())
+    loop.close()
+    gate.open()
+    while not results:
+        pass
+    assert results == [0]
+    end(pool._core)
 
 
 @pytest.mark.parametrize("where", ["given back", "taken again"])

@@ -7,6 +7,7 @@ import pytest
 
 from tests.gate import PATIENCE, Gate
 from tests.plain_job import PlainJob, crew_of, end, join, submit
+from tpool_asyncio._pool.asking import asking_workers
 from tpool_asyncio._pool.still_running import running_calls
 from tpool_asyncio._pool.thread_pool import ThreadPool
 from tpool_asyncio._pool.worker import current_worker
@@ -51,6 +52,56 @@ def test_dismiss_twice_and_with_nothing_to_do(core: ThreadPool) -> None:
     assert both.acquire(timeout=PATIENCE)
     assert both.acquire(timeout=PATIENCE)
     job.result()
+
+
+def test_two_that_ask_from_inside_a_call_do_not_wait_for_each_other(core: ThreadPool) -> None:
+    both = threading.Barrier(2)
+
+    def inside() -> bool:
+        ended = threading.Event()
+        both.wait(PATIENCE)
+        core.dismiss(ended.set, spared=asking_workers())
+        return ended.wait(PATIENCE)
+
+    jobs = [submit(core, inside) for _ in range(2)]
+    assert [job.result() for job in jobs] == [True, True]
+
+
+def test_sizes_concern_the_crew_that_takes_the_calls(core: ThreadPool) -> None:
+    gate, ended = Gate(), threading.Event()
+    job = submit(core, gate)
+    gate.wait_begun()
+    core.dismiss(ended.set)
+    core.resize(3)
+    core.start_all()
+    assert core.statistics().threads == 1 + 3
+    core.set_size(4)
+    core.start_all()
+    assert core.statistics().threads == 1 + 4
+    gate.open()
+    job.result()
+    assert ended.wait(PATIENCE)
+
+
+def test_crews_that_have_ended_are_forgotten(core: ThreadPool) -> None:
+    for _ in range(3):
+        core.dismiss(lambda: None)
+    assert core._crews == [crew_of(core)]
+    submit(core, int).result()
+    end(core)
+    assert core._crews == [crew_of(core)]
+
+
+def test_a_crew_whose_only_thread_is_still_to_be_started_is_not_forgotten(core: ThreadPool) -> None:
+    crew, ended = crew_of(core), threading.Event()
+    crew.scout.acquire(False)
+    job = submit(core, int)  # and no scout can go yet
+    core.dismiss(ended.set)
+    assert core.statistics().queued == 1
+    assert not ended.is_set()
+    crew.scout_arrived()
+    assert job.result() == 0
+    assert ended.wait(PATIENCE)
 
 
 def test_a_worker_of_the_next_crew_ends_while_a_farewell_waits() -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.gate import PATIENCE, Gate
 from tests.plain_job import crew_of, end, submit
 from tpool_asyncio._pool.thread_pool import ThreadPool
-from tpool_asyncio._pool.worker import current_worker
+from tpool_asyncio._pool.worker import Worker, current_worker
 
 
 def test_a_job_runs_in_a_thread_of_the_pool(core: ThreadPool) -> None:
@@ -25,6 +25,11 @@ def test_arguments_and_outcomes_pass(core: ThreadPool) -> None:
     assert submit(core, dict, [("a", 1)], b=2).result() == {"a": 1, "b": 2}
     with pytest.raises(ZeroDivisionError):
         submit(core, divmod, 1, 0).result()
+
+
+def test_a_thread_that_has_not_been_started(core: ThreadPool) -> None:
+    worker = Worker(crew_of(core), "nobody", scouting=False)
+    assert (worker.ident, worker.is_alive()) == (None, False)
 
 
 def test_jobs_start_in_the_order_of_their_submission() -> None:
@@ -114,7 +119,7 @@ def test_resize_sends_idle_threads_away() -> None:
     pool.resize(1)
     while len([thread for thread in threads if thread.is_alive()]) > 1:
         pass
-    assert submit(pool, int).result() == 0
+    assert submit(pool, current_worker).result() in threads
     end(pool)
 
 
@@ -190,6 +195,11 @@ def test_idle_threads_end_after_the_idle_timeout() -> None:
         assert pool.statistics().threads == 0
     assert pool.statistics().completed == 3
     end(pool)
+
+
+def test_times_that_nobody_has_given(core: ThreadPool) -> None:
+    assert (core.idle_timeout, core.exit_grace) == (-1, 5.0)
+    assert ThreadPool(1, exit_grace=None).exit_grace is None
 
 
 def test_times_without_end(core: ThreadPool) -> None:

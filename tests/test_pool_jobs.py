@@ -2,15 +2,20 @@
 
 import functools
 import gc
+import threading
 import unittest.mock
 import weakref
+from collections import deque
+from typing import Any
 
 import pytest
 
 from tests.gate import PATIENCE, Gate
 from tests.plain_job import PlainJob, crew_of, end, submit
+from tpool_asyncio._pool.crew import Crew
 from tpool_asyncio._pool.job import Job, call_name
 from tpool_asyncio._pool.thread_pool import ThreadPool
+from tpool_asyncio._pool.worker import Worker, current_worker
 
 
 class Thing:
@@ -80,6 +85,134 @@ def test_an_outcome_that_cannot_be_delivered_kills_no_thread(
     assert core.statistics().threads == 1
 
 
+def test_a_caller_that_cannot_be_woken_kills_no_thread(core: ThreadPool, caplog: pytest.LogCaptureFixture) -> None:
+    class Unwakeable(PlainJob):
+        def deliver(self) -> Any:
+            super().deliver()
+            return lambda: divmod(1, 0)
+
+    core.resize(1)
+    gate = Gate()
+    blocker = submit(core, gate)
+    gate.wait_begun()
+    for _ in range(2):  # after the second one there is nothing more to do
+        core.submit(Unwakeable(int))
+    worker = submit(core, current_worker)
+    core.submit(Unwakeable(int))
+    gate.open()
+    blocker.result()
+    while not crew_of(core).idle:
+        pass
+    assert submit(core, current_worker).result() is worker.result()
+    assert [record.getMessage() for record in caplog.records] == ["the outcome of a call could not be delivered"] * 3
+
+
+def test_the_worker_lets_go_of_a_job_before_it_wakes_the_caller(core: ThreadPool) -> None:
+    left = list[object]()
+
+    class Waking(PlainJob):
+        def deliver(self) -> Any:
+            reference = weakref.ref(self)
+            return lambda: left.append(reference())
+
+    core.resize(1)
+    gate = Gate()
+    blocker = submit(core, gate)
+    gate.wait_begun()
+    for _ in range(2):  # after the second one there is nothing more to do
+        core.submit(Waking(int))
+    gate.open()
+    blocker.result()
+    end(core)
+    assert left == [None, None]
+
+
+def test_a_job_that_comes_as_the_last_one_ends_runs_when_the_caller_has_been_woken(core: ThreadPool) -> None:
+    # (1) A worker finds that there is nothing more to do, so the caller is to be woken later. (2) A job is added.
+    # (3) The worker takes that job, and must not run it before it has woken the caller.
+    woken, late = threading.Event(), list[PlainJob]()
+    following = PlainJob(woken.is_set)
+
+    class LyingQueue(deque[Any]):
+        def __len__(self) -> int:
+            length = super().__len__()
+            if late:
+                self.append(late.pop())
+            return length
+
+    class Waking(PlainJob):
+        def deliver(self) -> Any:
+            late.append(following)
+            return woken.set
+
+    crew_of(core).queue = LyingQueue()
+    core.submit(Waking(int))
+    assert following.result() is True
+
+
+def test_a_scout_finds_that_another_worker_was_faster(core: ThreadPool) -> None:
+    # (1) A worker sees a job in the queue. (2) Another one takes it. (3) The first one must bring back the token.
+    taken = list[PlainJob]()
+
+    class LyingQueue(deque[Any]):
+        def popleft(self) -> Any:
+            if not taken:
+                taken.append(super().popleft())
+            return super().popleft()
+
+    crew_of(core).queue = LyingQueue()
+    job = submit(core, int)
+    while not taken:
+        pass
+    assert submit(core, int).result() == 0
+    core.submit(job)
+    assert job.result() == 0
+    assert core.statistics().threads == 1
+
+
+def test_an_error_that_does_not_show_its_traceback(core: ThreadPool, caplog: pytest.LogCaptureFixture) -> None:
+    refusals = [LookupError()]
+
+    class SecretiveError(Exception):
+        @property
+        def __traceback__(self) -> Any:  # type: ignore[override]
+            if refusals:
+                raise refusals.pop()
+
+    def fail() -> None:
+        raise SecretiveError
+
+    job = submit(core, fail)
+    assert job.delivered.wait(PATIENCE)
+    assert isinstance(job.error, SecretiveError)
+    assert submit(core, int).result() == 0
+    (record,) = caplog.records
+    assert record.getMessage() == f"an exception of the type {SecretiveError.__qualname__} could not be prepared"
+
+
+def test_a_worker_that_dies_wakes_its_caller(core: ThreadPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    woken, died = threading.Event(), list[object]()
+
+    class Waking(PlainJob):
+        def deliver(self) -> Any:
+            return woken.set
+
+    def rest(self: Crew, worker: Worker) -> bool:
+        self.idle[worker] = None
+        raise MemoryError
+
+    monkeypatch.setattr(threading, "excepthook", died.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(Crew, "rest", rest)
+        core.submit(Waking(int))
+        assert woken.wait(PATIENCE)
+        while core.statistics().threads:
+            pass
+    assert submit(core, int).result() == 0
+    while not died:
+        pass
+
+
 def test_a_dropped_job_never_runs(core: ThreadPool) -> None:
     gate, ran = Gate(), list[int]()
     blockers = [submit(core, gate) for _ in range(2)]
@@ -95,6 +228,7 @@ def test_a_dropped_job_never_runs(core: ThreadPool) -> None:
     end(core)
     assert ran == []
     assert (core.statistics().submitted, core.statistics().completed) == (4, 3)
+    assert core._dropped == 0
 
 
 def test_dropped_jobs_do_not_pile_up_in_a_pool_that_is_stuck() -> None:
@@ -115,6 +249,29 @@ def test_dropped_jobs_do_not_pile_up_in_a_pool_that_is_stuck() -> None:
     end(pool)
     assert order == list(range(0, 5_000, 100))
     assert pool.statistics() == (1, 0, 0, 0, 0, 0, 0, 5_001, 51, 0, 4_950, 0)
+
+
+@pytest.mark.parametrize(("queued", "dropped"), [(10, 10), (15, 10), (40, 20)])
+def test_queues_are_swept_when_enough_has_been_dropped_and_half_of_them(
+    core: ThreadPool, monkeypatch: pytest.MonkeyPatch, queued: int, dropped: int
+) -> None:
+    monkeypatch.setattr("tpool_asyncio._pool.thread_pool._SWEEP_FROM", 10)
+    core.resize(1)
+    gate = Gate()
+    blocker = submit(core, gate)
+    gate.wait_begun()
+    jobs = [submit(core, int) for _ in range(queued)]
+    for job in jobs[: dropped - 1]:
+        assert job.drop()
+        core.dropped()
+    assert list(crew_of(core).queue) == jobs
+    assert jobs[dropped - 1].drop()
+    core.dropped()
+    assert list(crew_of(core).queue) == jobs[dropped:]
+    assert (core._dropped, core.statistics().queued) == (0, queued - dropped)
+    gate.open()
+    for job in (blocker, *jobs[dropped:]):
+        job.result()
 
 
 class Prickly:
@@ -158,6 +315,7 @@ def test_a_failed_call_leaves_no_reference_cycle(core: ThreadPool) -> None:
 def test_names_of_calls() -> None:
 
     assert call_name(len) == "len"
+    assert call_name(str.upper) == "str.upper"  # has no module
     assert call_name(Gate().open) == "tests.gate.Gate.open"
     assert call_name(functools.partial(functools.partial(end))) == "tests.plain_job.end"
     assert call_name(Gate()) == "tests.gate.Gate"

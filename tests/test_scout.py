@@ -130,8 +130,10 @@ def test_a_worker_is_woken_when_its_idle_time_is_over(woken: bool) -> None:
         def release(self) -> None:
             self.bell.release()
 
+    bell = worker.bell
     worker.bell = LateBell()  # type: ignore[assignment]
     assert crew.rest(worker) is woken
+    assert bell.locked()  # for its next rest
     crew.queue.clear()
     crew.scout_arrived()
     crew.leave(worker)
@@ -196,23 +198,81 @@ def test_a_parked_worker_makes_room_for_another() -> None:
     end(pool)
 
 
+def test_at_the_end_of_its_parking_a_worker_sends_an_idle_one_away() -> None:
+    pool = ThreadPool(1)
+    spare, gate = list[Worker](), Gate()
+
+    def outer() -> None:
+        worker = current_worker()
+        assert worker is not None
+        with worker.crew.parking(worker):
+            spare.append(submit(pool, current_worker).result())
+            while spare[0] not in worker.crew.idle:
+                pass
+        gate()
+
+    job = submit(pool, outer)
+    gate.wait_begun()
+    spare[0].join(PATIENCE)
+    assert not spare[0].is_alive()
+    gate.open()
+    job.result()
+    end(pool)
+
+
+def test_a_job_that_waits_gets_the_room_of_a_worker_that_leaves() -> None:
+    pool = ThreadPool(1)
+    leaving = never_started(crew_of(pool))
+    job = submit(pool, int)
+    assert not job.delivered.is_set()
+    crew_of(pool).leave(leaving)
+    assert job.result() == 0
+    end(pool)
+
+
+def test_whether_there_are_too_many_workers_is_known_at_once() -> None:
+    # Or else those that are idle would look for their dismissal for ever, or nobody would look.
+    pool = ThreadPool(3)
+    crew = crew_of(pool)
+    one, two, three = (never_started(crew) for _ in range(3))
+    pool.resize(2)
+    assert crew.dismissing
+    with crew.parking(one):
+        assert not crew.dismissing
+        assert not crew.excuse(two)
+    assert crew.dismissing
+    assert crew.excuse(one)
+    assert not crew.dismissing
+    assert not crew.excuse(two)
+    crew.leave(one)
+    assert (crew.dismissing, crew.excused, crew.workers) == (False, 0, {two, three})
+    pool.resize(1)
+    assert crew.dismissing
+    crew.leave(two)
+    assert not crew.dismissing
+    crew.leave(three)
+
+
 def test_too_many_parked_workers_are_an_error_that_names_them() -> None:
     pool = ThreadPool(1, name="deep")
     crew = crew_of(pool)
     worker = never_started(crew)
     worker.job = PlainJob(test_too_many_parked_workers_are_an_error_that_names_them)
+    other = never_started(crew)
+    other.job = PlainJob(never_started)  # which is not parked, and so not to blame
     with crew.parking(worker):
         assert pool.statistics().parked == 1
         with crew.parking(worker):  # a loop inside a job can wait for several things at once
             assert (crew.parked, pool.statistics().parked) == (1, 1)
         assert pool.statistics().parked == 1
         crew.parked = HARD_CAP
-        stuck = r"512 calls of pool 'deep' .*stuck are: .*names_them"
+        stuck = r"512 calls of pool 'deep' .*stuck are: [^,]*names_them\."
         with pytest.raises(RuntimeError, match=stuck), crew.parking(worker):
             pass
         crew.parked = 1
     assert pool.statistics().parked == 0
     crew.leave(worker)
+    crew.leave(other)
 
 
 def test_many_threads_submit_to_a_small_pool_that_is_resized_and_dismissed() -> None:
@@ -250,6 +310,7 @@ def test_a_job_that_reaches_a_crew_that_was_forgotten_is_counted_and_waited_for(
     stale(PlainJob(gate))
     gate.wait_begun()
     assert pool.statistics().busy == 1
+    assert submit(pool, current_worker).result() in crew_of(pool).workers  # which is still the one that takes the calls
     ended = threading.Event()
     farewell = pool.dismiss(ended.set)
     assert not ended.is_set()

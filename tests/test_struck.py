@@ -8,8 +8,11 @@ afterwards.
 import opcode
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -19,7 +22,7 @@ from tests.gate import PATIENCE, Gate
 from tests.plain_job import PlainJob, crew_of, end, submit
 from tpool_asyncio._pool import crew, thread_pool, worker
 from tpool_asyncio._pool.thread_pool import ThreadPool
-from tpool_asyncio._pool.worker import Worker
+from tpool_asyncio._pool.worker import Worker, current_worker
 
 FILES = {module.__file__ for module in (crew, thread_pool, worker)}
 
@@ -64,7 +67,9 @@ def _struck(number: int, body: Callable[[], object]) -> bool:
     try:
         body()
     except Blow:
-        pass
+        assert struck
+    else:
+        assert not struck, "the exception was kept from who called"
     finally:
         sys.settrace(before)
     return struck
@@ -79,15 +84,30 @@ def has_all_its_threads(pool: ThreadPool, number: int) -> None:
     gate.open()
     for job in jobs:
         job.result()
-    assert submit(pool, len, "abc").result() == 3
+    assert submit(pool, current_worker).result() in crew_of(pool).workers
 
 
+def submits(pool: ThreadPool) -> None:
+    crew_of(pool).submit(PlainJob(int))
+
+
+def stirs(pool: ThreadPool) -> None:
+    crew_of(pool).stir()
+
+
+def warm_up() -> None:
+    """Python 3.12 traces a function from the second time on."""
+    pool = ThreadPool(1)
+    for body in (submits, stirs):
+        struck(sys.maxsize, partial(body, pool))
+    end(pool)
+
+
+@pytest.mark.parametrize("body", [submits, stirs])
 @pytest.mark.parametrize("idle", [0, 1, 2])
-def test_no_thread_and_no_wake_up_is_lost_wherever_it_strikes(idle: int) -> None:
+def test_no_thread_and_no_wake_up_is_lost_wherever_it_strikes(idle: int, body: Callable[[ThreadPool], None]) -> None:
     number = 0
-    warm = ThreadPool(1)
-    struck(sys.maxsize, lambda: crew_of(warm).submit(PlainJob(int)))  # Python 3.12 traces them from the second time on
-    end(warm)
+    warm_up()
     while True:
         pool = ThreadPool(2)
         gate = Gate()
@@ -98,11 +118,47 @@ def test_no_thread_and_no_wake_up_is_lost_wherever_it_strikes(idle: int) -> None
             job.result()
         while len(crew_of(pool).idle) < idle:
             pass
-        happened = struck(number, lambda: crew_of(pool).submit(PlainJob(int)))  # noqa: B023
+        if body is stirs:
+            crew_of(pool).queue.append(PlainJob(int))
+        happened = struck(number, partial(body, pool))
+        while crew_of(pool).queue:
+            pass  # what has been queued is run without any further job
         has_all_its_threads(pool, 2)
         end(pool)
         if not happened:
             break
+        number += 1
+    assert number > 3
+
+
+def test_a_second_blow_loses_no_job_either() -> None:
+    class FirstBlow(BaseException):
+        pass
+
+    class StruckQueue(deque[Any]):
+        blows = 1
+
+        def append(self, job: Any) -> None:
+            super().append(job)
+            if self.blows:
+                self.blows = 0
+                raise FirstBlow
+
+    def submits_struck(pool: ThreadPool) -> None:
+        with suppress(FirstBlow):
+            submits(pool)
+
+    warm_up()
+    number = 1  # before it is the step after the blow itself, where the interpreter does not look for signals
+    happened = True
+    while happened:
+        pool = ThreadPool(2)
+        crew_of(pool).queue = StruckQueue()
+        happened = struck(number, partial(submits_struck, pool))
+        while crew_of(pool).queue:
+            pass  # what has been queued is run without any further job
+        has_all_its_threads(pool, 2)
+        end(pool)
         number += 1
     assert number > 3
 
@@ -170,6 +226,27 @@ def test_to_recover_when_nothing_is_wrong_does_no_harm() -> None:
     end(pool)
 
 
+@pytest.mark.parametrize("struck_when", ["before it rests", "while it rests"])
+def test_a_worker_that_is_rung_by_mistake_is_not_idle_when_it_works(struck_when: str) -> None:
+    # Whoever takes it out of ``idle`` would give it the token, and no other worker would be woken until it rests again.
+    pool = ThreadPool(1)
+    crew_of(pool).struck = struck_when == "before it rests"
+    working = submit(pool, current_worker).result()
+    while working not in crew_of(pool).idle:
+        pass
+    crew_of(pool).struck = True
+    gate = Gate()
+    job = PlainJob(gate)
+    crew_of(pool).queue.append(job)
+    working.ring()
+    gate.wait_begun()
+    assert not crew_of(pool).idle
+    gate.open()
+    job.result()
+    has_all_its_threads(pool, 1)
+    end(pool)
+
+
 def test_a_worker_that_nobody_rings_looks_up_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     # (1) A thread is struck, and again whenever it tries to make that good: it has the token, and has taken the only
     # worker out of ``idle``. (2) The job of another thread is queued without either.
@@ -195,3 +272,68 @@ def test_idle_threads_leave_in_time_although_they_look_up(monkeypatch: pytest.Mo
         pass
     assert submit(pool, len, "abc").result() == 3
     end(pool)
+
+
+class Resting:
+    """A worker without a thread, whose bell is not rung; the test tells what happens during each nap."""
+
+    def __init__(self, idle_timeout: float | None, events: list[Callable[["Resting"], object]]) -> None:
+        self.pool = ThreadPool(1, idle_timeout=idle_timeout)
+        self.crew = crew_of(self.pool)
+        self.crew.struck = True
+        self.worker = Worker(self.crew, "nobody", scouting=False)
+        self.worker.bell = self  # type: ignore[assignment]
+        self.events = events
+        self.naps: list[float] = []
+
+    def acquire(self, blocking: bool, timeout: float) -> bool:
+        self.naps.append(timeout)
+        self.events.pop(0)(self)
+        return False
+
+    def rest(self) -> bool | None:
+        return self.crew.rest(self.worker)
+
+
+def nothing(resting: Resting) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("idle_timeout", "naps"), [(0, [0]), (0.3, [0.3]), (0.5, [0.5]), (1, [0.5, 0.5]), (1.2, [0.5, 0.5, 0.5])]
+)
+def test_naps_make_up_the_idle_time(idle_timeout: float, naps: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "_LOOK_AGAIN", 0.5)
+    resting = Resting(idle_timeout, [nothing] * len(naps))
+    assert resting.rest() is None
+    assert resting.naps == naps
+    assert not resting.crew.idle
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        lambda resting: resting.crew.queue.append(PlainJob(int)),
+        lambda resting: setattr(resting.crew, "dismissing", True),
+        lambda resting: resting.crew.idle.popitem(),
+    ],
+    ids=["a job", "a dismissal", "taken out"],
+)
+def test_what_a_worker_sees_that_looks_up(event: Callable[[Resting], object]) -> None:
+    resting = Resting(None, [nothing, nothing, event])
+    assert resting.rest() is True
+    assert resting.naps == [crew._LOOK_AGAIN] * 3
+    assert not resting.crew.idle
+
+
+def test_a_worker_is_taken_out_when_its_last_nap_is_over() -> None:
+    # (1) It looks up, and sees no reason to go on. (2) Somebody with the token takes it out of ``idle``. (3) Its idle
+    # time is over, but it must not leave, and has the token.
+    class Taken(dict[Any, None]):
+        def pop(self, *args: Any) -> Any:
+            self.clear()
+            return super().pop(*args)
+
+    resting = Resting(0, [nothing])
+    resting.crew.idle = Taken()
+    assert resting.rest() is True

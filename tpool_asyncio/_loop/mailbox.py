@@ -50,7 +50,7 @@ class Mailbox:
         self.scheduled = allocate_lock()
         self.watched = False  # whether somebody looks after calls that are made in the middle of an import
 
-    def schedule(self) -> "list[LoopJob] | None":
+    def schedule(self) -> "list[LoopJob]":
         """With the token in hand: have the loop drain this mailbox. Any thread.
 
         Returns the outcomes that nobody can wait for any more, if the loop is closed or gone. Dropping them may run
@@ -66,7 +66,7 @@ class Mailbox:
         finally:
             if not posted:
                 self.scheduled.release()
-        return lost or None
+        return lost
 
     def _drain(self) -> None:
         # An exception out of a signal handler may strike between any two steps. Then nobody can tell who has the token,

@@ -142,7 +142,7 @@ class Worker:
                     return
             try:
                 self.next_job = popleft() if queue else None  # to look first costs less than the exception
-            except IndexError:  # pragma: no cover - another worker was faster, in between these two steps
+            except IndexError:  # another worker was faster, in between these two steps
                 continue
             if self.next_job is None:
                 if scouting:
