@@ -10,7 +10,7 @@ import pytest
 
 from tpool_asyncio._bench.faults.case import Case
 from tpool_asyncio._bench.faults.child import judge, load_cases
-from tpool_asyncio._bench.faults.report import as_markdown, render
+from tpool_asyncio._bench.faults.report import as_json, as_markdown, elsewhere, render
 from tpool_asyncio._bench.faults.runner import Cell, run_here
 from tpool_asyncio._bench.faults.verdicts import Hangs, Wrong
 from tpool_asyncio._bench.faults.ways import OURS, WAYS
@@ -33,7 +33,7 @@ def test_ours_comes_out_clean(way: str, loop: str) -> None:
     batches = [[name] for name in ALONE if applies(name, way) and (once or name not in ONCE)]
     batches.insert(0, [name for name in TOGETHER if applies(name, way)])
     with ThreadPoolExecutor(4) as executor:
-        results = executor.map(lambda batch: run_here(batch, way, loop, quick=True, limit=50), batches)
+        results = executor.map(lambda batch: run_here(batch, way, loop, quick=True, patience=25, limit=50), batches)
     bad = {name: str(cell) for cells in results for name, cell in cells.items() if cell.verdict not in ("ok", "n/a")}
     assert not bad
 
@@ -97,13 +97,38 @@ def test_tables() -> None:
     assert "| ok | n/a |" in page
 
 
+def test_what_came_of_other_runs() -> None:
+    cases = [CASES["storm"], CASES["ctrl_c"]]
+    first = {("storm", "tpool"): Cell("hangs", "the <last> call", 1.0), ("ctrl_c", "tpool"): Cell("ok", "", 1.0)}
+    run = as_json(cases, ["tpool"], first, "asyncio", 30.0)
+    again = as_json(cases[:1], ["tpool"], {("storm", "tpool"): Cell("ok", "", 1.0)}, "asyncio")
+    other = as_json(cases[1:], ["tpool", "green"], {("ctrl_c", each): Cell("n/a", "", 1) for each in OURS}, "uvloop")
+    assert run["patience"] == 30.0
+    assert "| asyncio | `tpool.execute` | 1 | 0 | storm: hangs, the \\<last\\> call |" in elsewhere([run, other])
+    assert "| asyncio | `tpool.execute` | 2 | 0 | nothing |" in elsewhere([run, again, other])
+    assert "uvloop" not in elsewhere([run, other])
+
+
 def test_the_script(tmp_path: Path) -> None:
     script = Path(__file__).parent.parent / "benchmarks" / "faults.py"
     figures, page = tmp_path / "figures.json", tmp_path / "page.md"
     page.write_text(
         "# Head\n\n<!-- made by benchmarks/faults.py --markdown; what is below is written over -->\n\nold\n"
     )
-    command = [sys.executable, str(script), "--only", "nested_at_size_1", "--quick", "--contestant", "tpool"]
+    figures.write_text(json.dumps(as_json([], [], {}, "asyncio")))
+    command = [
+        sys.executable,
+        str(script),
+        "--beside",
+        str(figures),
+        "--patience",
+        "25",
+        "--only",
+        "nested_at_size_1",
+        "--quick",
+        "--contestant",
+        "tpool",
+    ]
     done = subprocess.run(
         [*command, "--json", str(figures), "--markdown", str(page)], capture_output=True, text=True, check=True
     )
@@ -113,4 +138,6 @@ def test_the_script(tmp_path: Path) -> None:
     text = page.read_text()
     assert text.startswith("# Head\n")
     assert "old" not in text
+    assert "| asyncio | `tpool.execute` | 1 | 0 | nothing |" in text
+    assert "given 25 seconds" in text
     assert "| A call inside a call, in a pool of one thread | ok |" in text

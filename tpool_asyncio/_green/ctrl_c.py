@@ -32,13 +32,14 @@ class CtrlC:
     def __init__(self, script: ScriptWait) -> None:
         self._script = script
         self._struck = False
-        self._handler = self._strike
+        self._handler: Any = None  # while Ctrl-C is ours; all the time, it would be a reference cycle
 
     def take(self) -> bool:
         """Have Ctrl-C noted from now on; return False if it is not ours, or noted already."""
         if get_ident() != MAIN_THREAD or getsignal(SIGINT) is not default_int_handler:
             return False
         self._struck = False
+        self._handler = self._strike
         try:
             signal(SIGINT, self._handler)
         except ValueError:  # pragma: no cover - in a subinterpreter, which has no signals
@@ -49,6 +50,7 @@ class CtrlC:
         """Let Ctrl-C strike again; raise it if it has been noted and has not been raised."""
         if getsignal(SIGINT) is self._handler:  # and not one that somebody has set meanwhile
             signal(SIGINT, default_int_handler)
+        self._handler = None
         if self._struck:
             self._script.raise_ctrl_c()
 

@@ -3,6 +3,7 @@
 import asyncio
 from asyncio import CancelledError
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from greenlet import GreenletExit
@@ -99,6 +100,9 @@ class GreenThread(Driven, Generic[T]):
         """See to what has not been seen to in the greenlet. In a callback of the loop."""
         if not self._over:  # ended before its first step, or given up
             self._end_without_running(CancelledError() if self._given_up else self._exchange(CancelledError()))
+            if task.cancelled():
+                with suppress(CancelledError):
+                    task.exception()  # or else it keeps the one that struck `_live`, whose frame leads to the task
         if self._collected:
             _take_for_collected(task)
         elif self._forgotten and not task.cancelled() and (error := task.exception()) is not None:
@@ -228,7 +232,10 @@ class GreenThread(Driven, Generic[T]):
             raise error
         self._ensure_task()
         self._tell_to_end(error)
-        if current is not None or can_wait():
+        waits = current is not None or can_wait()
+        # From Python 3.12 on, the traceback of what ends the other may lead to this frame, when a script runs the loop.
+        del self, error, throw_args
+        if waits:
             give_way()
 
     def cancel(self, *throw_args: Any) -> None:

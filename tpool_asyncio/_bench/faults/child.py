@@ -22,7 +22,10 @@ from tpool_asyncio._bench.faults.ways import WAYS, Way
 
 __all__ = ["judge", "load_cases", "main"]
 
-_MODULES = ("outcomes", "waiters", "loops", "pools", "processes", "exits", "signals", "imports", "memory")
+_MODULES = (
+    *("outcomes", "waiters", "points", "loops", "pools", "reentry"),
+    *("processes", "forks", "exits", "signals", "imports", "memory"),
+)
 
 
 def load_cases() -> dict[str, Case]:

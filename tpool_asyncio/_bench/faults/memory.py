@@ -59,7 +59,7 @@ def many_calls(way: Way) -> None:
 def many_loops(way: Way) -> None:
     """Memory and threads do not grow with the number of loops made and closed.
 
-    After 200 loops, each with three calls, there are fewer than two blocks of memory more for each, and no more
+    After 500 loops, each with three calls, there are fewer than two blocks of memory more for each, and no more
     threads.
     """
 
@@ -69,7 +69,7 @@ def many_loops(way: Way) -> None:
     for _ in range(10):
         way.run(main)
     before, threads = _blocks(), threading.active_count()
-    number = way.many(200)
+    number = way.many(500)
     for _ in range(number):
         way.run(main)
     grown = _blocks() - before

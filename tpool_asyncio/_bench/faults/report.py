@@ -7,9 +7,10 @@ from typing import Any
 
 from tpool_asyncio._bench.faults.case import GROUPS, Case
 from tpool_asyncio._bench.faults.runner import Results
-from tpool_asyncio._bench.faults.ways import WAYS
+from tpool_asyncio._bench.faults.verdicts import PATIENCE
+from tpool_asyncio._bench.faults.ways import OURS, WAYS
 
-__all__ = ["as_json", "as_markdown", "render", "versions"]
+__all__ = ["as_json", "as_markdown", "elsewhere", "render", "versions"]
 
 _PACKAGES = {"anyio": "anyio", "asgiref": "asgiref", "eventlet": "eventlet", "green": "greenlet"}
 
@@ -46,10 +47,13 @@ def render(cases: Sequence[Case], contestants: Sequence[str], results: Results) 
     return "\n".join([*lines, "", *notes])
 
 
-def as_markdown(cases: Sequence[Case], contestants: Sequence[str], results: Results, loop: str) -> str:
+def as_markdown(
+    cases: Sequence[Case], contestants: Sequence[str], results: Results, loop: str, patience: float = PATIENCE
+) -> str:
     """Return tables, one for each group, then the criteria, and what there is to say."""
     found = ", ".join(f"{name} {number}" for name, number in versions(contestants, loop).items())
-    lines = [f"Run on {loop}, with {found}.", ""]
+    lines = ["### Beside the others", ""]
+    lines += [f"Run on {loop}, with {found}. What hangs was given {patience:g} seconds.", ""]
     for group in GROUPS:
         rows = [case for case in cases if case.group == group]
         if not rows:
@@ -84,11 +88,14 @@ def _plain(detail: str) -> str:
     return detail
 
 
-def as_json(cases: Sequence[Case], contestants: Sequence[str], results: Results, loop: str) -> dict[str, Any]:
+def as_json(
+    cases: Sequence[Case], contestants: Sequence[str], results: Results, loop: str, patience: float = PATIENCE
+) -> dict[str, Any]:
     """Return all of it."""
     return {
         "versions": versions(contestants, loop),
         "loop": loop,
+        "patience": patience,
         "cases": {
             case.name: {
                 "group": case.group,
@@ -99,3 +106,33 @@ def as_json(cases: Sequence[Case], contestants: Sequence[str], results: Results,
             for case in cases
         },
     }
+
+
+def elsewhere(runs: Sequence[dict[str, Any]]) -> str:
+    """Return a table of how often ours came out how, by interpreter and loop, from what `as_json` has made of runs.
+
+    Of the same interpreter and loop, a later run takes the place of an earlier one in the cases that it has.
+    """
+    lines = ["### This package, by interpreter and loop", "", "| CPython | loop | way | ok | n/a | what else |"]
+    lines.append("|---|---|---|---|---|---|")
+    places: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for run in runs:
+        cells = places.setdefault((run["versions"].get("CPython", "?"), run["loop"]), {})
+        for case, each in run["cases"].items():
+            cells.setdefault(case, {}).update(each["results"])
+    for (interpreter, loop), cells in sorted(places.items()):
+        for name in OURS:
+            found = {case: each[name] for case, each in cells.items() if name in each}
+            verdicts = [cell["verdict"] for cell in found.values()]
+            if verdicts.count("n/a") == len(verdicts):
+                continue
+            bad = [
+                f"{_plain(case)}: {cell['verdict']}, {_plain(cell['detail'])}"
+                for case, cell in found.items()
+                if cell["verdict"] not in ("ok", "n/a")
+            ]
+            counts = f"{verdicts.count('ok')} | {verdicts.count('n/a')}"
+            lines.append(
+                f"| {interpreter} | {loop} | `{WAYS[name].title}` | {counts} | {'; '.join(bad) or 'nothing'} |"
+            )
+    return "\n".join([*lines, ""])

@@ -10,12 +10,10 @@ from typing import NamedTuple
 
 from tpool_asyncio._bench.child_process import environment
 from tpool_asyncio._bench.faults.case import Case
+from tpool_asyncio._bench.faults.verdicts import PATIENCE, PATIENCE_VARIABLE
 from tpool_asyncio._bench.faults.ways import WAYS
 
-__all__ = ["LIMIT", "Cell", "Results", "run_all", "run_here"]
-
-LIMIT = 20.0
-"""Seconds after which a process that runs one case is killed."""
+__all__ = ["Cell", "Results", "run_all", "run_here"]
 
 
 class Cell(NamedTuple):
@@ -34,16 +32,34 @@ Results = dict[tuple[str, str], Cell]
 """By case and contestant."""
 
 
-def run_here(cases: Sequence[str], contestant: str, loop: str, *, quick: bool, limit: float = LIMIT) -> dict[str, Cell]:
+def run_here(
+    cases: Sequence[str],
+    contestant: str,
+    loop: str,
+    *,
+    quick: bool,
+    patience: float = PATIENCE,
+    limit: float | None = None,
+) -> dict[str, Cell]:
     """Run cases in one process, one after another, and return what came of each.
 
     A case that hangs takes those behind it with it.
+
+    Args:
+        cases: Their names.
+        contestant: The word for it on the command line.
+        loop: On which kind of loop.
+        quick: With fewer calls in storms.
+        patience: Seconds after which something that should come at once is said to hang.
+        limit: Seconds after which the process is killed; four times the patience by default.
     """
+    limit = 4 * patience if limit is None else limit
     command = [sys.executable, "-P", "-W", "ignore", "-m", "tpool_asyncio._bench.faults", contestant, loop]
     begun = time.monotonic()
     hangs = ""
     # Without measuring coverage, which an exception out of a signal handler strikes as well as anything else.
     environ = {name: value for name, value in environment().items() if not name.startswith("COVERAGE_")}
+    environ[PATIENCE_VARIABLE] = str(patience)
     if quick:
         environ["TPOOL_FAULTS_QUICK"] = "1"
     process = subprocess.Popen(
@@ -82,6 +98,7 @@ def run_all(
     loop: str,
     *,
     quick: bool = False,
+    patience: float = PATIENCE,
     at_once: int = 3,
     on_done: Callable[[str, str, Cell], object] = lambda *_: None,
 ) -> Results:
@@ -89,7 +106,7 @@ def run_all(
     results: Results = {}
 
     def run(case: str, contestant: str) -> None:
-        cell = run_here([case], contestant, loop, quick=quick)[case]
+        cell = run_here([case], contestant, loop, quick=quick, patience=patience)[case]
         results[case, contestant] = cell
         on_done(case, contestant, cell)
 

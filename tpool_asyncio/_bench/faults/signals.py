@@ -1,13 +1,14 @@
 """Signals, debuggers and profilers: what strikes a program in the middle."""
 
 import asyncio
+import logging
 import random
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tpool_asyncio._bench.faults.case import case, program
@@ -117,13 +118,26 @@ def _is_alarm(error: BaseException | None) -> bool:
     return False
 
 
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Have nobody log: a thread that is struck in the middle of that keeps a lock, and others wait for it for ever."""
+    logging.disable()
+    for name in ("asyncio", "tpool_asyncio"):
+        for level in range(logging.DEBUG, logging.CRITICAL + 1, 10):
+            logging.getLogger(name).isEnabledFor(level)  # which takes a lock, but only once
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 @case("process", alone=True)
 def storm_of_raising_signals(way: Way) -> None:
     """A storm of signals whose handler raises, between any two steps of the main thread.
 
     The main thread makes calls that are cut short by an exception out of a handler, 400 times. What it strikes may be
-    lost, asyncio itself included. But the calls of another thread go on all the time, and when the storm is over,
-    calls work in the main thread too.
+    lost, asyncio itself included, and the locks of logging, so that nothing is logged meanwhile. But the calls of
+    another thread go on all the time, and when the storm is over, calls work in the main thread too.
     """
     _needs_alarms()
     if way.name == "eventlet":
@@ -169,26 +183,27 @@ def storm_of_raising_signals(way: Way) -> None:
         except BaseException as error:
             problems.append(error)
 
-    thread = threading.Thread(target=other, daemon=True)
-    thread.start()
-    handler = _Raiser()
-    before = signal.signal(signal.SIGALRM, handler)
-    try:
-        for turn in range(way.many(400)):
-            with suppress(_AlarmError):
-                handler.strike(run_struck, 0.0001 + chance.random() / 400, 0.00002 if turn % 4 else 0.0003)
-    finally:
-        handler.left = 0
-        signal.signal(signal.SIGALRM, before)
-    count, deadline = done[0], time.monotonic() + PATIENCE
-    while done[0] == count and not problems:
-        if time.monotonic() > deadline:
-            raise Hangs("the calls of the thread that is not struck")
-        time.sleep(0.001)
-    stop.set()
-    thread.join(2 * PATIENCE)
-    if thread.is_alive():
-        raise Hangs("the thread that is not struck")
+    with _silence():
+        thread = threading.Thread(target=other, daemon=True)
+        thread.start()
+        handler = _Raiser()
+        before = signal.signal(signal.SIGALRM, handler)
+        try:
+            for turn in range(way.many(400)):
+                with suppress(_AlarmError):
+                    handler.strike(run_struck, 0.0001 + chance.random() / 400, 0.00002 if turn % 4 else 0.0003)
+        finally:
+            handler.left = 0
+            signal.signal(signal.SIGALRM, before)
+        count, deadline = done[0], time.monotonic() + PATIENCE
+        while done[0] == count and not problems:
+            if time.monotonic() > deadline:
+                raise Hangs("the calls of the thread that is not struck")
+            time.sleep(0.001)
+        stop.set()
+        thread.join(2 * PATIENCE)
+        if thread.is_alive():
+            raise Hangs("the thread that is not struck")
     if problems:
         raise problems[0]
     check(handler.raised, "nothing was struck")

@@ -1,9 +1,14 @@
 """What may come of a case: nothing to complain about, or one of these, raised by the program of the case."""
 
-__all__ = ["PATIENCE", "Differs", "Hangs", "NotApplicable", "Verdict", "Wrong", "check"]
+import os
 
-PATIENCE = 5.0
-"""Seconds after which something that should come at once is said to hang."""
+__all__ = ["PATIENCE", "PATIENCE_VARIABLE", "Differs", "Hangs", "NotApplicable", "Verdict", "Wrong", "check"]
+
+PATIENCE_VARIABLE = "TPOOL_FAULTS_PATIENCE"
+"""What tells processes about it."""
+
+PATIENCE = float(os.environ.get(PATIENCE_VARIABLE, "5"))
+"""Seconds after which something that should come at once is said to hang. On a machine that is busy it takes more."""
 
 
 class Verdict(Exception):  # noqa: N818 - it need not be an error
