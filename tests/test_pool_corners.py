@@ -1,5 +1,6 @@
 """Corners of the pool floor: what rarely happens, each made to happen by what lies, or raises, at the right step."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -163,6 +164,26 @@ def test_a_failing_function_that_cannot_even_be_named(core: ThreadPool, caplog: 
     assert submit(core, int).result() == 0
     assert core.statistics().threads == 1
     assert "an exception of the type ValueError could not be prepared" in caplog.text
+
+
+def test_an_outcome_arrives_although_the_log_itself_fails(core: ThreadPool) -> None:
+    asked = []
+
+    def refuse(record: logging.LogRecord) -> bool:
+        asked.append(record.getMessage())
+        raise SystemExit
+
+    core.resize(1)
+    logger = logging.getLogger("tpool_asyncio")
+    logger.addFilter(refuse)
+    try:
+        with pytest.raises(ValueError, match="odd"):
+            submit(core, Pricklier()).result()
+        assert submit(core, int).result() == 0
+    finally:
+        logger.removeFilter(refuse)
+    assert core.statistics().threads == 1
+    assert asked == ["an exception of the type ValueError could not be prepared"]
 
 
 # The end

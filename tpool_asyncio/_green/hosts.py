@@ -10,15 +10,14 @@ libraries that were started inside a green thread, as `tpool_asyncio._green.wait
 """
 
 import asyncio
-import logging
 import sys
 from collections.abc import Callable, Coroutine
 from importlib import import_module
 from typing import Any, Protocol
 
-__all__ = ["Host", "current_host", "is_watched", "wait_of"]
+from tpool_asyncio._pool.complaint import complain
 
-_logger = logging.getLogger("tpool_asyncio")
+__all__ = ["Host", "current_host", "is_watched", "wait_of"]
 
 
 class Host(Protocol):
@@ -87,7 +86,7 @@ def _function_of(library: str, edge: str, name: str, substitute: Callable[..., A
     try:
         function: Callable[..., Any] = getattr(import_module(edge), name)
     except (ImportError, AttributeError):
-        _logger.exception("synchronous code cannot wait in the greenlets of %s", library)
+        complain("synchronous code cannot wait in the greenlets of %s", library)
         return substitute
     return function
 

@@ -20,7 +20,6 @@ itself looks now and then whether (g) has happened.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
@@ -29,6 +28,7 @@ from typing import Any
 from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.loop_job import TOLD_TO_STOP, LoopJob, outcome_of
+from tpool_asyncio._pool.complaint import complain
 from tpool_asyncio._pool.importing import LOOK_AGAIN, import_error, stuck_in_import
 from tpool_asyncio._pool.job import new_claim
 from tpool_asyncio._pool.lane import Lane
@@ -37,8 +37,6 @@ from tpool_asyncio._pool.refusal import not_callable_error
 from tpool_asyncio._pool.thread_pool import ThreadPool
 
 __all__ = ["call_in_script"]
-
-_logger = logging.getLogger("tpool_asyncio")
 
 
 class ScriptCall(LoopJob):
@@ -184,9 +182,7 @@ class ScriptCall(LoopJob):
         """Let go of an outcome that comes too late. In any thread, since no loop need be there."""
         error, self.error, self.value = self.error, None, None
         if error is not None and not isinstance(error, TOLD_TO_STOP):
-            _logger.error(
-                "%s raised an exception after its caller had stopped waiting for it", self.name, exc_info=error
-            )
+            complain("%s raised an exception after its caller had stopped waiting for it", self.name, error=error)
 
 
 def call_in_script(

@@ -46,7 +46,6 @@ Who may touch what
 
 import asyncio
 import contextlib
-import logging
 import os
 import time
 from collections import deque
@@ -58,6 +57,7 @@ from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.loop_job import presentable
 from tpool_asyncio._loop.source import Source
 from tpool_asyncio._pool.chore import Chore
+from tpool_asyncio._pool.complaint import complain
 from tpool_asyncio._pool.native import RLock, get_ident
 
 if TYPE_CHECKING:
@@ -70,8 +70,6 @@ if TYPE_CHECKING:
     from tpool_asyncio._proxy.pin import Pin
 
 __all__ = ["Stream", "StreamHolder"]
-
-_logger = logging.getLogger("tpool_asyncio")
 
 _SHORT = 0.0005
 _LONG = 0.005
@@ -423,7 +421,7 @@ class Stream:
         for closed in when_closed:
             closed(error)
         if error is not None and not when_closed and not isinstance(error.__cause__, asyncio.CancelledError):
-            _logger.error("%s raised an exception when it was closed", self._name, exc_info=error)
+            complain("%s raised an exception when it was closed", self._name, error=error)
         del error  # its traceback leads here, and must not lead back to it
 
 

@@ -1,9 +1,9 @@
 """A job of the pool itself, for which nobody waits: to close what was dropped, or to mark a place in a queue."""
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tpool_asyncio._pool.complaint import complain
 from tpool_asyncio._pool.job import Job, new_claim
 
 if TYPE_CHECKING:
@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from tpool_asyncio._pool.thread_pool import ThreadPool
 
 __all__ = ["Chore"]
-
-_logger = logging.getLogger("tpool_asyncio")
 
 
 class Chore(Job):
@@ -46,6 +44,6 @@ class Chore(Job):
             else:
                 self.pool.tally.failed -= 1
         if error is not None:
-            _logger.error("%s raised an exception for which nobody waits", self.name, exc_info=error)
+            complain("%s raised an exception for which nobody waits", self.name, error=error)
         done, self.done = self.done, None  # it may lead back to this chore
         return done

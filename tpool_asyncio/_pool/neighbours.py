@@ -6,10 +6,11 @@ that library. So what is not there costs nothing, nobody has to set anything up,
 library or the thread was first.
 """
 
-import logging
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from tpool_asyncio._pool.complaint import complain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["adapted", "greet"]
 
-_logger = logging.getLogger("tpool_asyncio")
 
 _EDGES = {"anyio": "tpool_asyncio.interop._anyio"}
 """By the library: the module whose ``greet(worker)`` prepares a thread, in that thread; a second time does no harm."""
@@ -44,4 +44,4 @@ def greet(worker: "Worker") -> None:
             try:
                 import_module(edge).greet(worker)
             except Exception:
-                _logger.exception("a thread goes on without support for %s", library)
+                complain("a thread goes on without support for %s", library)

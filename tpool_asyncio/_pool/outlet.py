@@ -1,10 +1,10 @@
 """An executor with the calls that an engine has given it."""
 
-import logging
 from concurrent.futures import BrokenExecutor, Executor, Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tpool_asyncio._pool.complaint import complain
 from tpool_asyncio._pool.neighbours import adapted
 
 if TYPE_CHECKING:
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from tpool_asyncio._pool.ticket import Ticket
 
 __all__ = ["Outlet"]
-
-_logger = logging.getLogger("tpool_asyncio")
 
 _JOIN = 5.0
 """Seconds to wait at exit for the thread that looks after worker processes, when there is nothing left to do."""
@@ -63,7 +61,7 @@ class Outlet:
             self._manager = getattr(self.executor, "_executor_manager_thread", None)
             self.executor.shutdown(wait=wait)
         except BaseException:
-            _logger.exception("the executor of pool %r could not be shut down", self.engine.name)
+            complain("the executor of pool %r could not be shut down", self.engine.name)
         self.engine.closed(self)
 
     def _living_processes(self) -> list[Any]:
@@ -86,4 +84,4 @@ class Outlet:
                 process.kill()
             self.join()
         except Exception:
-            _logger.exception("the worker processes of pool %r could not be ended", self.engine.name)
+            complain("the worker processes of pool %r could not be ended", self.engine.name)

@@ -12,9 +12,9 @@ Who decides about the outcome
     a call that runs is never cancelled.
 """
 
-import logging
 from typing import TYPE_CHECKING, Any
 
+from tpool_asyncio._pool.complaint import complain
 from tpool_asyncio._pool.engine_errors import cancelled_by_executor, outcome_error
 from tpool_asyncio._pool.job import SPENT, Job, new_claim
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from tpool_asyncio._pool.outlet import Outlet
 
 __all__ = ["Ticket", "deliver"]
-
-_logger = logging.getLogger("tpool_asyncio")
 
 
 class Ticket:
@@ -108,4 +106,4 @@ def deliver(job: Job, value: Any, error: BaseException | None) -> None:
         if wake is not None:
             wake()
     except BaseException:
-        _logger.exception("the outcome of a call could not be delivered")
+        complain("the outcome of a call could not be delivered")

@@ -1,11 +1,11 @@
 """One native thread of a crew. `crew` tells the theory; this is the part that runs in the thread."""
 
-import logging
 import sys
 from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING
 
+from tpool_asyncio._pool.complaint import complain
 from tpool_asyncio._pool.job import Job, new_claim
 from tpool_asyncio._pool.native import allocate_lock, local, new_thread
 from tpool_asyncio._pool.neighbours import greet
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from tpool_asyncio._pool.crew import Crew
 
 __all__ = ["Worker", "current_worker", "forget_worker_in_children"]
-
-_logger = logging.getLogger("tpool_asyncio")
 
 
 class _Here(local):
@@ -207,7 +205,7 @@ class Worker:
                 # Without this frame the traceback starts in the user's code, and holds nothing of the pool's.
                 BaseException.with_traceback(error, error.__traceback__ and error.__traceback__.tb_next)
             except BaseException:
-                _logger.exception("an exception of the type %s could not be prepared", type(error).__qualname__)
+                complain("an exception of the type %s could not be prepared", type(error).__qualname__)
         else:
             self.completed += 1
         job.fn = job.args = job.kwargs = job.context = context = args = None
@@ -221,7 +219,7 @@ class Worker:
                 else:
                     wake()
         except BaseException:
-            _logger.exception("the outcome of a call could not be delivered")
+            complain("the outcome of a call could not be delivered")
 
     def wake_caller(self) -> object:
         """Wake the caller of the last job, if that has not been done; return what is left over, see `Job.deliver`."""
@@ -230,5 +228,5 @@ class Worker:
             try:
                 return wake()
             except BaseException:
-                _logger.exception("the outcome of a call could not be delivered")
+                complain("the outcome of a call could not be delivered")
         return None
