@@ -1,6 +1,7 @@
 """What every test gets: both event loops, a pool of its own, and a check that it leaves nothing behind."""
 
 import asyncio
+import gc
 import sys
 import threading
 import time
@@ -25,6 +26,15 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
         factories["uvloop"] = uvloop.new_event_loop
     return factories
+
+
+@pytest.fixture(autouse=True)
+def the_collector_is_on() -> Iterator[None]:
+    """Fail the test that has left the garbage collector off, in place of others that come later."""
+    yield
+    was_on = gc.isenabled()
+    gc.enable()
+    assert was_on
 
 
 @pytest.fixture(autouse=True)

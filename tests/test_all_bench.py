@@ -11,6 +11,8 @@ import pytest
 from tests.test_bench import BENCHMARKS
 from tpool_asyncio._bench.child_process import environment
 
+pytestmark = pytest.mark.timeout(240)  # programs that measure take their time on a busy machine
+
 NO_PARTS = {
     "all",
     "compare",

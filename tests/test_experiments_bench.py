@@ -13,6 +13,8 @@ from tpool_asyncio._bench.child_process import environment
 from tpool_asyncio._bench.experiments import EXPERIMENTS, Edit, Experiment, change
 from tpool_asyncio._bench.revisions import HERE, PACKAGE, lay_out
 
+pytestmark = pytest.mark.timeout(240)  # programs that measure take their time on a busy machine
+
 
 @pytest.fixture(scope="module")
 def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Path:

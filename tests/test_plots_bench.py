@@ -14,6 +14,8 @@ import pytest
 from tests.test_bench import BENCHMARKS
 from tpool_asyncio._bench.child_process import environment
 
+pytestmark = pytest.mark.timeout(240)  # programs that measure take their time on a busy machine
+
 if find_spec("matplotlib") is None:
     pytest.skip("matplotlib is not installed", allow_module_level=True)
 
@@ -79,7 +81,7 @@ def draw(settings: Path, folder: Path, *files: dict[str, Any]) -> str:
         path.write_text(json.dumps(file))
     command = [sys.executable, str(BENCHMARKS / "plots.py"), *map(str, paths), "--folder", str(folder)]
     env = {**environment(), "MPLCONFIGDIR": str(settings)}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=55, env=env)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

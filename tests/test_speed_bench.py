@@ -34,6 +34,8 @@ from tpool_asyncio._bench.scale_threads import THREADS_AXIS
 from tpool_asyncio._bench.stall import STALL, Heartbeat
 from tpool_asyncio._bench.workloads import Workload
 
+pytestmark = pytest.mark.timeout(240)  # programs that measure take their time on a busy machine
+
 FEW = 3
 SUBJECTS = {
     "cpu": cpu.CPU,
@@ -240,7 +242,7 @@ class TestScripts:
         """Run a script; return what it printed, and the figures it wrote."""
         path = folder / "figures.json"
         command = [sys.executable, str(BENCHMARKS / name), "--rounds", "1", "--quick", "--json", str(path), *arguments]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=55, env=environment())
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment())
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout, json.loads(path.read_text())
 
