@@ -48,6 +48,12 @@ async def cancelled() -> None:
             await call
 
 
+async def closed() -> None:
+    running = green.run(green.sleep, 60)
+    running.send(None)
+    running.close()
+
+
 async def proxies() -> None:
     for pin in (False, True):
         items: Any = tpool.Proxy([], pin=pin)
@@ -80,6 +86,7 @@ KINDS: dict[str, Callable[[], Awaitable[object]]] = {
     "error there": lambda: tpool.execute(from_thread.run, fail_there),
     "nested": lambda: tpool.execute(green_tpool.execute, int),
     "from a green thread": lambda: green.run(green_tpool.execute, int),
+    "closed in a green thread": closed,
     "error in a green thread": lambda: green.run(green_tpool.execute, fail),
     "proxies": proxies,
     "iterations": iterations,

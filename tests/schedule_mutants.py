@@ -499,10 +499,12 @@ MUTANTS: dict[str, tuple[Case, list[Mutation]]] = {
                 "_loop.loop_job",
                 """
                 mailbox.outcomes.append(self)
-                return mailbox.schedule if mailbox.scheduled.acquire(False) else None
+                if mailbox.scheduled.locked() or not mailbox.scheduled.acquire(False):  # to ask first is cheaper
+                    return None
+                return mailbox.schedule
                 """,
                 """
-                had = mailbox.scheduled.acquire(False)
+                had = not mailbox.scheduled.locked() and mailbox.scheduled.acquire(False)
                 mailbox.outcomes.append(self)
                 return mailbox.schedule if had else None
                 """,

@@ -27,6 +27,9 @@ class LyingLock:
         assert not blocking
         return self._lock.acquire(blocking)
 
+    def locked(self) -> bool:
+        return self._lock.locked()
+
     def release(self) -> None:
         if self._before_release:
             self._before_release.pop()()

@@ -295,11 +295,16 @@ def _take_detour(driven: Driven) -> Any:
 
 def _throw(driven: Driven, error: BaseException, traceback: types.TracebackType | None = None) -> Any:
     """Raise an exception where a greenlet waits, with a traceback; return what it wants then."""
-    if isinstance(error, GeneratorExit):
+    closing = isinstance(error, GeneratorExit)
+    if closing:
         finish_at_once(driven, RuntimeError("this green thread is being closed, so that it cannot wait any more"))
-        raise error
-    if driven._given_up:
-        raise error
+    if closing or driven._given_up:
+        try:
+            raise error
+        finally:
+            # Else the error and this frame would hold each other; and if the garbage collector has struck, with them
+            # the frames of whatever code it has struck in.
+            del error
     detour, driven._detour = driven._detour, None
     if isinstance(detour, Strayed):
         if not driven:

@@ -60,7 +60,7 @@ class LoopJob(Job):
         """Put the outcome into the mailbox. In the thread that ran the job."""
         mailbox = self.mailbox
         mailbox.outcomes.append(self)
-        if mailbox.scheduled.locked() or not mailbox.scheduled.acquire(False):  # to ask first costs a sixth of refusal
+        if mailbox.scheduled.locked() or not mailbox.scheduled.acquire(False):  # to ask first is cheaper
             return None
         return mailbox.schedule
 
