@@ -38,7 +38,7 @@ def main() -> None:
             return
         # In earnest this is Client("tcp://scheduler:8786"), and the workers are on other machines.
         dask: Any = distributed
-        cluster = stack.enter_context(dask.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None))
+        cluster = stack.enter_context(dask.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0"))
         client = stack.enter_context(dask.Client(cluster))
         asyncio.run(work("cluster:", lambda: tpool.Pool.over(client.get_executor)))
 
