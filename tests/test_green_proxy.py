@@ -108,7 +108,9 @@ def test_async_methods_are_handed_on(script: hubs.Hub) -> None:
     assert green.await_(Proxy(Connection()).waits()) == here()
 
 
-@pytest.mark.parametrize("autowrap", [Cursor, (Cursor,), [Row, Cursor], {Cursor}, Cursor | Row], ids=str)
+@pytest.mark.parametrize(
+    "autowrap", [Cursor, (Cursor,), [Row, Cursor], {Cursor}, Cursor | Row], ids=lambda autowrap: type(autowrap).__name__
+)
 def test_results_are_wrapped_by_any_collection_of_types(autowrap: Any, script: hubs.Hub) -> None:
     for proxy in (Proxy(Connection(), autowrap), Proxy(Connection(), autowrap=autowrap)):
         assert type(proxy.cursor()) is Proxy

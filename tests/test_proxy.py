@@ -137,7 +137,7 @@ AUTOWRAPS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("autowrap", AUTOWRAPS, ids=str)
+@pytest.mark.parametrize("autowrap", AUTOWRAPS, ids=lambda autowrap: type(autowrap).__name__)
 async def test_results_are_wrapped_by_any_collection_of_types(autowrap: Any) -> None:
     for proxy in (Proxy(Connection(), autowrap), Proxy(Connection(), autowrap=autowrap)):
         cursor = await proxy.cursor()
