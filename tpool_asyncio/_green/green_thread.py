@@ -100,7 +100,7 @@ class GreenThread(Driven, Generic[T]):
         """See to what has not been seen to in the greenlet. In a callback of the loop."""
         if not self._over:  # ended before its first step, or given up
             self._end_without_running(CancelledError() if self._given_up else self._exchange(CancelledError()))
-            if task.cancelled():
+            if task.cancelled():  # pragma: no branch - what ends so has been cancelled
                 with suppress(CancelledError):
                     task.exception()  # or else it keeps the one that struck `_live`, whose frame leads to the task
         if self._collected:
