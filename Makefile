@@ -50,7 +50,8 @@ lint: $(VENV)/.ready-lint ## style, format, types, and which floor imports which
 	$(BIN)/lint-imports
 
 docs: $(VENV)/.ready-docs ## the documentation, into docs/_build/html
-	$(BIN)/python -m sphinx -W --keep-going -n -b html docs docs/_build/html $(ARGS)
+	$(BIN)/python -m sphinx -q -W --keep-going -n -b html docs docs/_build/html $(ARGS)
+	@echo the pages are in docs/_build/html
 
 bench: $(VENV)/.ready-bench ## the measurements, the targets, and all figures in one file
 	$(BIN)/python benchmarks/all.py $(ARGS)
