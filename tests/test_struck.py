@@ -163,6 +163,27 @@ def test_a_second_blow_loses_no_job_either() -> None:
     assert number > 3
 
 
+def test_it_strikes_a_lock_of_threading(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A condition that is struck while it waits releases a lock that it does not hold. That is no failed start.
+    start = Worker.start
+    blows = [Blow()]
+
+    def struck_start(self: Worker) -> None:
+        if not blows:
+            return start(self)
+        try:
+            raise blows.pop()
+        finally:
+            threading.Lock().release()
+
+    monkeypatch.setattr(Worker, "start", struck_start)
+    pool = ThreadPool(2)
+    with pytest.raises(Blow):
+        submit(pool, int)
+    has_all_its_threads(pool, 2)
+    end(pool)
+
+
 @pytest.mark.parametrize("alive", [True, False])
 def test_it_strikes_while_a_thread_is_being_started(alive: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     start = Worker.start

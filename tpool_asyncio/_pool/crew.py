@@ -207,11 +207,17 @@ class Crew:
                 self.workers.add(worker)
                 self.pool.keep(self)
             worker.start()
-        except BaseException:
+        except BaseException as error:
             # After a blow out of a signal handler the thread may be running all the same; then it stays.
             if worker is not None and worker.give_up():
                 self._strike_off(worker)
-            raise
+            blow = error.__context__
+            try:
+                if type(error) is RuntimeError and blow is not None and not isinstance(blow, KeyError):
+                    raise blow from None  # it has struck a lock of `threading`, which complains of its being released
+                raise
+            finally:
+                del blow  # its traceback leads here, and must not lead back to it
         return True
 
     def _strike_off(self, worker: Worker) -> None:
