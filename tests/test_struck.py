@@ -184,6 +184,20 @@ def test_it_strikes_a_lock_of_threading(monkeypatch: pytest.MonkeyPatch) -> None
     end(pool)
 
 
+def test_an_error_that_the_caller_handles_is_no_blow(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Worker) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Worker, "start", fail)
+    pool = ThreadPool(1)
+    try:
+        raise LookupError
+    except LookupError:
+        with pytest.raises(RuntimeError, match="can't start"):
+            pool.start_all()
+    end(pool)
+
+
 @pytest.mark.parametrize("alive", [True, False])
 def test_it_strikes_while_a_thread_is_being_started(alive: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     start = Worker.start

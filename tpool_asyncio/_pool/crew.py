@@ -44,6 +44,7 @@ What if a signal handler raises
     again.
 """
 
+import sys
 from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -199,6 +200,7 @@ class Crew:
     def hire(self, *, scouting: bool) -> bool:
         """Start a worker if the size allows one more; raises what `threading.Thread.start` raises."""
         worker = None
+        handled = sys.exception()  # by whoever calls this: not of our making
         try:
             with self.pool.lock:
                 if (self.retired and not self.queue) or self._active() >= self.size:
@@ -213,11 +215,11 @@ class Crew:
                 self._strike_off(worker)
             blow = error.__context__
             try:
-                if type(error) is RuntimeError and blow is not None and not isinstance(blow, KeyError):
+                if type(error) is RuntimeError and blow is not None and blow is not handled:
                     raise blow from None  # it has struck a lock of `threading`, which complains of its being released
                 raise
             finally:
-                del blow  # its traceback leads here, and must not lead back to it
+                del blow, handled  # their tracebacks may lead here, and must not lead back to them
         return True
 
     def _strike_off(self, worker: Worker) -> None:
