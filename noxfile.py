@@ -39,4 +39,4 @@ def tests(session: nox.Session) -> None:
 def debug(session: nox.Session) -> None:
     """Run the tests with the debug modes of Python and asyncio, on the Python that runs nox."""
     session.install("--editable", ".[bench,cli,interop,plots,test]")
-    session.run("python", "-X", "dev", "-m", "pytest", *session.posargs, env={"PYTHONASYNCIODEBUG": "1"})
+    session.run("python", "-m", "pytest", *session.posargs, env={"PYTHONDEVMODE": "1"})

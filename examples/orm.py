@@ -124,6 +124,7 @@ async def main(folder: Path) -> None:
     assert await green.run(shop.customers) == CUSTOMERS
 
     await engine.dispose()
+    await green.run(tpool.killall)  # waits for the price that nobody wanted any more: its thread still reads the file
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import sys
 import threading
 import time
@@ -26,6 +27,12 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
         factories["uvloop"] = uvloop.new_event_loop
     return factories
+
+
+@pytest.fixture(autouse=True, scope="session")
+def the_development_mode_is_not_handed_on() -> None:
+    """Keep it to this process: what asyncio says then of steps that take long is not what child processes should say."""
+    os.environ.pop("PYTHONDEVMODE", None)
 
 
 @pytest.fixture(autouse=True)

@@ -663,10 +663,12 @@ async def test_cancelled_where_both_are_nested(outer: str, inner: str) -> None:
 @pytest.mark.parametrize("name", list(ALL))
 def test_a_loop_is_closed_over_the_heads_of_those_who_wait(name: str) -> None:
     """Nothing is said of coroutines that nobody has awaited, and cleanup runs."""
+    begun: list[str] = []
     ended: list[str] = []
 
     def body(wait: Callable[[Any], object]) -> None:
         green_tpool.execute(len, "abc")
+        begun.append("try")
         try:
             wait(asyncio.sleep(60))
         finally:
@@ -679,9 +681,8 @@ def test_a_loop_is_closed_over_the_heads_of_those_who_wait(name: str) -> None:
         if name in ("sqlalchemy", "awaitlet", "greenletio"):
             tasks.append(green.spawn(body, ALL[name].await_).task)
         tasks.append(asyncio.create_task(ALL[name].run(both)))
-        for _ in range(3):
+        while len(begun) < len(tasks):
             await tpool.execute(len, "abc")
-            await asyncio.sleep(0.001)
 
     tasks: list[Any] = []
     loop = asyncio.new_event_loop()

@@ -123,6 +123,7 @@ async def test_two_loops_at_once_share_the_thread(pool: tpool.Pool) -> None:
     assert await call == "here"
     assert await elsewhere == ["elsewhere", await proxy.thread()]
     await proxy.close()  # for the other thread may hold it a little longer
+    assert pool.statistics().pinned == 0
 
 
 async def test_the_factory_runs_in_the_pinned_thread(pool: tpool.Pool) -> None:

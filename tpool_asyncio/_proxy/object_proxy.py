@@ -139,7 +139,7 @@ class ObjectProxy:
             return value  # so that it can be caught
         elif issubclass(kind, ObjectProxy):
             return value
-        elif name != "__call__":
+        elif name != "__call__" and not (policy.root and name == "close"):  # which frees the thread, whatever it is
             if value is self._obj:
                 return self
             if name not in policy.names and not isinstance(value, partial) and not _has_name(value):
