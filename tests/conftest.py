@@ -31,7 +31,7 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
 @pytest.fixture(autouse=True, scope="session")
 def the_development_mode_is_not_handed_on() -> None:
-    """Keep it to this process: what asyncio says then of steps that take long is not what child processes should say."""
+    """Keep it to this process: child processes should not say what asyncio says then of steps that take long."""
     os.environ.pop("PYTHONDEVMODE", None)
 
 
