@@ -4,7 +4,7 @@
 #   ARGS="..."          handed on to the program that a target runs
 #   MINUTES=5           how long make soak goes on
 #   BASE=v0.1.0         what make bench-compare holds the files against
-#   FIGURES="..."       the files that make plots draws, by default all that make bench has written
+#   FIGURES="..."       the files for make plots and make tables, by default all that make bench has written
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -29,7 +29,7 @@ EXTRAS_plots := bench,plots
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-lowest lint docs bench bench-compare plots soak coverage combinations clean
+.PHONY: help demo test test-lowest lint docs bench bench-compare plots tables soak coverage combinations clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,10 @@ bench-compare: $(VENV)/.ready-bench ## the files as they are beside BASE=revisio
 plots: $(VENV)/.ready-plots ## docs/img/*.svg, from what make bench has written
 	@test -n "$(FIGURES)" || { echo "there are no figures yet: make bench"; exit 1; }
 	$(BIN)/python benchmarks/plots.py $(FIGURES) $(ARGS)
+
+tables: $(VENV)/.ready-bench ## the tables of docs/figures.md, from what make bench has written
+	@test -n "$(FIGURES)" || { echo "there are no figures yet: make bench"; exit 1; }
+	$(BIN)/python benchmarks/tables.py $(FIGURES) --page docs/figures.md $(ARGS)
 
 soak: $(VENV)/.ready-test ## everything at once for MINUTES=1 or more, every call accounted for
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) $(ARGS)

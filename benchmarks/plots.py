@@ -8,20 +8,18 @@ all files, as soon as there are two. Nothing is measured here. The same files gi
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from figure_files import File, Titles, add_files, figures, read, where
 
 try:
     from plot_theme import INK, colours, figure, legend, log_axis, log_axis_from_zero, number, save
 except ImportError as error:
     sys.exit(f"plots need matplotlib; pip install 'tpool-asyncio[plots]' ({error})")
 
-from tpool_asyncio._bench.contestants import CONTESTANTS
-from tpool_asyncio._bench.green_calls import CONTESTANTS as GREEN_CONTESTANTS
-from tpool_asyncio._bench.subject import Entrant
 
 DOCS = Path(__file__).parent.parent / "docs" / "img"
 
@@ -30,36 +28,14 @@ CROWDS = {"in_flight": "calls in flight", "threads": "threads of the pool", "loo
 
 MARKERS = "osD^vPX*"
 SHOWN_BY_INTERPRETER = ("tpool", "run_in_executor", "to_thread", "anyio")
-ENTRANTS: tuple[Entrant, ...] = (*GREEN_CONTESTANTS.values(), *CONTESTANTS.values())
-TITLES = {one.name: one.title for one in ENTRANTS}
-
 PARTS_OF_TIME = 250
 """A line over time has so many points at most."""
-
-File = dict[str, Any]
-
-
-def title(contestant: str) -> str:
-    """Return what people read."""
-    return TITLES.get(contestant, contestant.replace("_", " "))
-
-
-def figures(file: File, part: str) -> Any:
-    """Return the figures of a part, None without. A file may have all parts or just that one."""
-    if "parts" in file:
-        return file["parts"].get(part, {}).get("figures")
-    return file if file.get("benchmark") == part else None
-
-
-def where(file: File) -> str:
-    """Return on what a file's figures were taken, in a few words."""
-    found = [str(file.get("machine", {}).get("python", "")), file.get("loop", "")]
-    return ", ".join(word for word in found if word)
 
 
 def by_concurrency(file: File, path: Path) -> bool:
     """Draw cost per call over how many calls, threads or loops there are at once."""
-    rows = (figures(file, "scale") or {}).get("rows", [])
+    found = figures(file, "scale") or {}
+    rows, title = found.get("rows", []), Titles(found)
     crowds = [crowd for crowd in CROWDS if any(crowd in row for row in rows)]
     if not crowds:
         return False
@@ -72,7 +48,7 @@ def by_concurrency(file: File, path: Path) -> bool:
             points = sorted((row[crowd], row["us_per_call"]) for row in there if row["contestant"] == name)
             if points:
                 style = {"color": colour[name], "marker": MARKERS[position % len(MARKERS)]}
-                axes.plot(*zip(*points, strict=True), label=title(name), **style)
+                axes.plot(*zip(*points, strict=True), label=title[name], **style)
         log_axis(axes.xaxis, (row[crowd] for row in there), each=True)
         axes.set_xlabel(CROWDS[crowd])
     log_axis(panels[0].yaxis, (row["us_per_call"] for row in rows))
@@ -84,7 +60,8 @@ def by_concurrency(file: File, path: Path) -> bool:
 
 def by_peer(file: File, path: Path, part: str, workloads: Sequence[str]) -> bool:
     """Draw what each contestant takes, a panel for each workload: a bar for wall time, a mark for processor time."""
-    found = (figures(file, part) or {}).get("workloads", {})
+    measured = figures(file, part) or {}
+    found, title = measured.get("workloads", {}), Titles(measured)
     shown = [name for name in workloads if name in found]
     if not shown:
         return False
@@ -107,7 +84,7 @@ def by_peer(file: File, path: Path, part: str, workloads: Sequence[str]) -> bool
         axes.set_title(found[workload]["title"])
         axes.set_xlabel("µs per call")
         axes.grid(visible=False, axis="y")
-    panels[0].set_yticks(range(len(names)), [title(name) for name in names])
+    panels[0].set_yticks(range(len(names)), [title[name] for name in names])
     panels[0].invert_yaxis()
     legend(made, panels)
     save(made, path, f"Cost per call by peer: {where(file)}")
@@ -121,7 +98,7 @@ def by_interpreter(files: Sequence[File], path: Path, workloads: Sequence[str]) 
     if len(taken) < 2 or not shown:
         return False
     names = [name for name in SHOWN_BY_INTERPRETER if any(name in found[shown[0]]["contestants"] for _, found in taken)]
-    colour = colours(names)
+    colour, title = colours(names), Titles(taken[0][1])
     made, panels = figure(len(shown), (0.66 * len(taken) * len(shown) + 2.2, 3.9), sharey=True)
     width = 0.8 / len(names)
     heights = []
@@ -132,7 +109,7 @@ def by_interpreter(files: Sequence[File], path: Path, workloads: Sequence[str]) 
                 if name in found[workload]["contestants"]:
                     places.append(group + (position - (len(names) - 1) / 2) * width)
                     walls.append(found[workload]["contestants"][name]["wall_us"])
-            axes.bar(places, walls, width * 0.9, color=colour[name], label=title(name))
+            axes.bar(places, walls, width * 0.9, color=colour[name], label=title[name])
             heights += walls
         labels = [where(file).replace("CPython ", "").replace(", ", "\n") for file, _ in taken]
         axes.set_xticks(range(len(taken)), labels, fontsize=9)
@@ -155,14 +132,14 @@ def over_time(file: File, path: Path) -> bool:
     if not ways:
         return False
     names = list(dict.fromkeys(one["contestant"] for one in found["series"]))
-    colour = colours(names)
+    colour, title = colours(names), Titles(found)
     made, panels = figure(len(ways), (4.4 * len(ways) + 2, 3.6), sharey=True)
     for axes, (way, series) in zip(panels, ways.items(), strict=True):
         for one in series:
             name = one["contestant"]
             points = worst_of_parts(one["t_ms"], one["stall_ms"])
             style = {"color": colour[name], "linewidth": 1.3}
-            axes.plot([t / 1000 for t, _ in points], [stall for _, stall in points], label=title(name), **style)
+            axes.plot([t / 1000 for t, _ in points], [stall for _, stall in points], label=title[name], **style)
         axes.set_xlim(left=0)
         axes.set_xlabel("s since the first call")
         axes.set_title(found.get("workloads", {}).get(way, {}).get("title", way))
@@ -188,13 +165,10 @@ def worst_of_parts(times: Sequence[float], stalls: Sequence[float]) -> list[tupl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Plots of what all.py has measured.")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a file that all.py has written")
+    add_files(parser)
     parser.add_argument("--folder", type=Path, default=DOCS, help="where to put the plots (default: docs/img)")
     arguments = parser.parse_args()
-    try:
-        files: list[File] = [json.loads(path.read_text(encoding="utf-8")) for path in arguments.files]
-    except (OSError, ValueError) as error:
-        parser.exit(2, f"not a file of figures: {error}\n")
+    files = read(parser, arguments.files)
 
     async_workloads, green_workloads = ("one_by_one", "at_once_20", "at_once_1000"), ("crowd", "alone", "script")
     of_one: Mapping[str, Callable[[File, Path], bool]] = {

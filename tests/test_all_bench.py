@@ -18,12 +18,14 @@ NO_PARTS = {
     "compare",
     "experiments",
     "faults",
+    "figure_files",
     "memory",
     "plot_theme",
     "plots",
     "results",
     "side_by_side",
     "soak",
+    "tables",
 }
 """What is beside the scripts and no part: what others are made of, what has no end, and what measures nothing."""
 

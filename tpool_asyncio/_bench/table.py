@@ -95,6 +95,7 @@ def as_json(figures: Figures, subject: Subject = CALLS) -> dict[str, object]:
             median = figures.median(name, contestant)
             ratio = figures.ratio(name, contestant, reference)
             contestants[contestant] = {
+                "title": subject.contestants[contestant].title,
                 "wall_us": median.wall_us,
                 "cpu_us": median.cpu_us,
                 f"wall_ratio_to_{reference}": ratio and ratio.wall_us,
