@@ -10,7 +10,7 @@ EXITING = "the interpreter is exiting, so no further calls are taken; make the c
 
 
 def not_callable_error(fn: object, what: str = "") -> TypeError:
-    """Return what is said to who passes something else than a function, ``what`` names to which function of ours."""
+    """Return the error for who passes something else than a function; ``what`` names the function of ours, if one."""
     close_unused(fn)
     of = f" of {what}" if what else ""
     return TypeError(
