@@ -69,7 +69,7 @@ async def test_what_asyncio_says_of_a_call_names_the_function(pool: tpool.Pool) 
 
 async def test_a_call_says_that_it_is_not_yet_its_result(pool: tpool.Pool) -> None:
     call: Any = pool.execute(list)
-    with pytest.raises(TypeError, match="has to be awaited before its result is iterated over"):
+    with pytest.raises(TypeError, match=r"awaited before its result is iterated over: .*tpool.iterate"):
         async for _ in call:
             pass
     with pytest.raises(TypeError, match="has to be awaited before its result is entered"):

@@ -553,6 +553,7 @@ def test_pools() -> None:
         assert pool.execute(lambda: threading.current_thread().name).startswith("mine-")
         pool.resize(2)
         assert repr(pool) == "<Pool 'mine' size=2>"
+        assert repr(pool.options(queue_timeout=0.5)) == "<Options of pool 'mine' queue_timeout=0.5>"
     assert pool.statistics().threads == 0
     with pytest.raises(ValueError, match="-1"):
         tpool.Pool(-1)

@@ -43,6 +43,11 @@ async def test_all_items_come_in_order(
     assert pool.statistics().pinned == 0
 
 
+async def test_a_plain_for_is_told_to_be_async(pool: tpool.Pool) -> None:
+    with pytest.raises(TypeError, match="what iterate returns is iterated over with 'async for'"):
+        iter(pool.iterate([1]))
+
+
 async def test_the_lines_of_a_file(pool: tpool.Pool, tmp_path: Path) -> None:
     lines = [f"line {number}\n" for number in range(20_000)]
     path = tmp_path / "file"

@@ -79,7 +79,7 @@ async def test_with_stuck_calls(pool: tpool.Pool) -> None:
     gate.wait_begun(2)
     queued = pool.execute(int)
     with pytest.raises(
-        tpool.StillRunningError, match=r"2 call\(s\) of pool 'test' still run after 0.01 s, and 1 wait"
+        tpool.StillRunningError, match=r"2 call\(s\) of pool 'test' still run after 0.01 s, and 1 wait for them;"
     ) as caught:
         await pool.killall(0.01)
     assert isinstance(caught.value, TimeoutError)
@@ -120,7 +120,7 @@ async def test_a_killall_that_gives_up_frees_one_that_waits_for_ever(pool: tpool
     gate.wait_begun()
     for_ever = asyncio.ensure_future(pool.killall())
     await asyncio.sleep(0)
-    with pytest.raises(tpool.StillRunningError):
+    with pytest.raises(tpool.StillRunningError, match=r"1 call\(s\) of pool 'test' still run after 0.01 s; their"):
         await pool.killall(0.01)
     await for_ever
     gate.open()

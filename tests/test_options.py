@@ -372,3 +372,9 @@ def test_a_limiter_serves_one_loop_at_a_time() -> None:
     loop.run_until_complete(pool.killall())
     loop.close()
     second.close()
+
+
+async def test_what_a_handle_says_of_itself(pool: tpool.Pool) -> None:
+    assert repr(pool.options()) == "<Options of pool 'test'>"
+    handle = pool.options(timeout=3, on_cancel="wait", name="slow one")
+    assert repr(handle) == "<Options of pool 'test' timeout=3 on_cancel='wait' name='slow one'>"

@@ -80,6 +80,14 @@ PLACES = re.compile(
 )
 
 
+def test_exceptions_are_named_where_they_are_imported_from() -> None:
+    for name, thing in public_things():
+        if inspect.isclass(thing) and issubclass(thing, BaseException):
+            module = importlib.import_module(thing.__module__)
+            assert thing.__module__ in MODULES
+            assert getattr(module, thing.__qualname__) is thing, name
+
+
 def test_the_version() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", tpool_asyncio.__version__)
 

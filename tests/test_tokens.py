@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import inspect
 import os
 import threading
 import weakref
@@ -197,8 +198,16 @@ async def test_what_cannot_be_bound() -> None:
     for thing in (3, add):
         with pytest.raises(TypeError, match="bind takes a synchronous function"):
             token.bind(thing)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"first argument of from_thread.run must be callable"):
+    with pytest.raises(TypeError, match=r"first argument of from_thread.run must be callable, not 3; pass the"):
         await Other(lambda: token.run(3)).result()  # type: ignore[arg-type]
+
+
+async def test_a_coroutine_in_place_of_its_function_is_closed() -> None:
+    for ask in (from_thread.run, from_thread.run_sync):
+        coroutine = asyncio.sleep(0)
+        with pytest.raises(TypeError, match=r"must be callable, not <coroutine object sleep.*pass the function itself"):
+            await tpool.execute(ask, coroutine)  # type: ignore[arg-type]
+        assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
 
 
 async def test_in_the_thread_of_the_loop() -> None:

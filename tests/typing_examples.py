@@ -35,6 +35,15 @@ async def calls(pool: tpool.Pool) -> None:
     tpool.options(on_cancel="ignore")  # type: ignore[arg-type]
 
 
+async def proxies(path: str) -> None:
+    assert_type(tpool.Proxy.create(open, path, pin=True), tpool.Proxy)
+    assert_type(green_tpool.Proxy.create(open, path), green_tpool.Proxy)
+    async with tpool.closing(tpool.Proxy.create(open, path)) as file:
+        assert_type(file, tpool.Proxy)
+    tpool.Proxy.create(open, path, encoding="utf-8")  # type: ignore[arg-type]
+    tpool.Proxy(path, on_cancel="ignore")  # type: ignore[arg-type]
+
+
 def executors(pool: tpool.Pool, green_pool: green_tpool.Pool) -> None:
     with tpool.executor(pool) as executor:
         assert_type(executor.submit(blocking, "path", size=3), Future[bytes])

@@ -82,6 +82,9 @@ class Options:
     def _stream_options(self) -> AsyncOptions:
         return self._options
 
+    def __repr__(self) -> str:
+        return repr(self._options)
+
 
 class Pool:
     """A pool of native threads of its own, for calls that should not share the default one.

@@ -60,6 +60,8 @@ class Timeout(BaseException):
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "tpool_asyncio.green"  # where a reader of a traceback finds it
+
     def __init__(
         self, seconds: float | None = None, exception: BaseException | type[BaseException] | bool | None = None
     ) -> None:

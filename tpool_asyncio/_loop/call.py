@@ -37,7 +37,10 @@ class Call(LoopJob, asyncio.Future[T]):
         return text if name is ENDED else text.replace("Call", f"Call {name}", 1)
 
     def __aiter__(self) -> NoReturn:
-        raise TypeError("a call has to be awaited before its result is iterated over: 'async for item in await ...'")
+        raise TypeError(
+            "a call has to be awaited before its result is iterated over: 'async for item in await ...' if that is a"
+            " proxy; what a function returns is read in the pool by 'async for item in tpool.iterate(function, ...)'"
+        )
 
     async def __aenter__(self) -> NoReturn:
         raise TypeError("a call has to be awaited before its result is entered: 'async with await ...'")

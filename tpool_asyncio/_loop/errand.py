@@ -28,7 +28,7 @@ from tpool_asyncio._loop.gate import post
 from tpool_asyncio._pool.asking import Asker
 from tpool_asyncio._pool.job import call_name
 from tpool_asyncio._pool.native import allocate_lock
-from tpool_asyncio._pool.refusal import shown
+from tpool_asyncio._pool.refusal import not_callable_error, shown
 from tpool_asyncio._pool.worker import current_worker
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class AsyncErrand(Errand):
 def send(token: "Token", kind: type[Errand], fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Have an errand done in the loop of a token; return or raise its outcome. Any thread but the loop's."""
     if not callable(fn):
-        raise TypeError(f"the first argument of from_thread.{kind.what} must be callable, not {shown(fn)}")
+        raise not_callable_error(fn, f"from_thread.{kind.what}")
     loop = token._find_loop(fn, kind.what)
     worker = current_worker()
     context = copy_context()

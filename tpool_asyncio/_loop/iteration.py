@@ -66,7 +66,7 @@ class Iteration(StreamHolder, AsyncIterator[T]):
             del error, stream, self  # or else the traceback of the error and this frame would hold each other
 
     def __iter__(self) -> NoReturn:
-        raise TypeError("this is iterated over with 'async for', as the items come from the pool")
+        raise TypeError("what iterate returns is iterated over with 'async for', as the items come from the pool")
 
     async def aclose(self) -> None:
         """Read no more, and wait until the source has been closed, in the pool. A second time does nothing.

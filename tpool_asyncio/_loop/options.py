@@ -158,6 +158,18 @@ class Options:
         context = copy_context() if self._context is None else self._context
         return run_inline(worker, fn, args, kwargs, context=context, label=self._label)
 
+    def __repr__(self) -> str:
+        options = {
+            "timeout": self._timeout,
+            "queue_timeout": self._queue_timeout,
+            "on_cancel": "wait" if self._waits else None,
+            "limiter": self._limiter,
+            "context": self._context,
+            "name": self._label,
+        }
+        said = "".join(f" {option}={shown(value)}" for option, value in options.items() if value is not None)
+        return f"<{type(self).__qualname__} of pool {self._pool._core.name!r}{said}>"
+
     def _check_limiter_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Refuse a second loop that lives at the same time as the first: limiters know nothing of threads."""
         first = None if self._limiter_loop is None else self._limiter_loop()

@@ -311,9 +311,10 @@ class Pool:
         calls = core.detach(farewell)
         waiting_calls = farewell.queued()
         if calls or waiting_calls:
+            queued = f", and {waiting_calls} wait for them" if waiting_calls else ""
             raise StillRunningError(
-                f"{len(calls)} call(s) of pool {core.name!r} still run after {timeout} s, and {waiting_calls} wait for"
-                " them; their threads have been detached from it, but for pinned ones",
+                f"{len(calls)} call(s) of pool {core.name!r} still run after {timeout} s{queued}; their threads have"
+                " been detached from it, but for pinned ones",
                 calls,
             )
 

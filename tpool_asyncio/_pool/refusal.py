@@ -9,10 +9,12 @@ __all__ = ["EXITING", "close_unused", "levels_to_user", "not_callable_error", "s
 EXITING = "the interpreter is exiting, so no further calls are taken; make the call earlier, or await it before exit"
 
 
-def not_callable_error(fn: object) -> TypeError:
+def not_callable_error(fn: object, what: str = "") -> TypeError:
+    """Return the error for who passes something else than a function; ``what`` names the function of ours, if one."""
     close_unused(fn)
+    of = f" of {what}" if what else ""
     return TypeError(
-        f"the first argument must be callable, not {shown(fn)}; pass the function itself and its arguments"
+        f"the first argument{of} must be callable, not {shown(fn)}; pass the function itself and its arguments"
     )
 
 

@@ -34,6 +34,8 @@ class StillRunningError(TimeoutError):
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "tpool_asyncio.tpool"  # where a reader of a traceback finds it
+
     calls: tuple[RunningCall, ...]
     """The calls that still ran, with their stacks."""
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
 from types import CoroutineType, FunctionType, MethodType
-from typing import Any, TypeVar
+from typing import Any, Literal, Never, TypeVar
 
 from tpool_asyncio._pool.chore import Chore
 from tpool_asyncio._pool.job import Wrapper
@@ -41,11 +41,11 @@ class _ProxyType(type):
         batch: int | None = None,
         timeout: float | None = None,
         queue_timeout: float | None = None,
-        on_cancel: str = "abandon",
+        on_cancel: Literal["abandon", "wait"] = "abandon",
         limiter: Any = None,
         context: Context | None = None,
         name: str | None = None,
-        **unknown: Any,
+        **unknown: Never,
     ) -> P:
         """Return a proxy of what ``factory(*args)`` returns, which is called in the pool.
 
@@ -108,7 +108,7 @@ class ColourlessProxy(DataModel, metaclass=_ProxyType):
         batch: int | None = None,
         timeout: float | None = None,
         queue_timeout: float | None = None,
-        on_cancel: str = "abandon",
+        on_cancel: Literal["abandon", "wait"] = "abandon",
         limiter: Any = None,
         context: Context | None = None,
         name: str | None = None,
