@@ -55,7 +55,7 @@ def figures_on(python: str, faster: float = 1.0) -> dict[str, Any]:
         "calls": table(calls, costs),
         "green_calls": table(green, {"green": 3.0, "eventlet": 15.0, "gevent": 33.0}),
         "scale": {"benchmark": "scale", "rows": rows},
-        "stall": {"benchmark": "stall", "series": series, "workloads": {"tasks": {"title": "in 1,000 tasks"}}},
+        "stall": {"benchmark": "stall", "series": series, **table({"tasks": "in 1,000 tasks"}, costs)},
     }
     waits = [{"contestant": "tpool", "pattern": "light", "p99_us": 118.2 / faster}]
     parts["fairness"] = {"rows": waits, "workloads": {"light": {"title": "long calls sleep"}}}
