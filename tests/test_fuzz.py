@@ -11,6 +11,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import tpool_asyncio
 from tests.effort import LONG, few_examples
 from tests.plain_job import PlainJob, end, submit
-from tpool_asyncio import __version__, from_thread, tpool
+from tpool_asyncio import __version__, from_thread, green, hubs, tpool
 from tpool_asyncio._bench.child_process import BenchError
 from tpool_asyncio._cli import bench, demo, files
 from tpool_asyncio._cli.main import main
@@ -226,6 +228,21 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "pool, green": (lambda: green_tpool.Proxy([], pool=UNSPEAKABLE), "pool must be a tpool_asyncio.green.tpool.Pool"),
     "create": (lambda: tpool.Proxy.create(UNSPEAKABLE), "create takes what makes the object"),
     "closing": (lambda: tpool.closing(UNSPEAKABLE).__aenter__(), "this needs a Proxy of tpool_asyncio.tpool"),
+    "executor": (lambda: tpool.executor(UNSPEAKABLE), "pool must be a Pool"),
+    "over": (lambda: tpool.Pool.over(UNSPEAKABLE), "takes an executor of concurrent.futures"),
+    "over, name": (lambda: tpool.Pool.over(ThreadPoolExecutor, name=UNSPEAKABLE), "name must be a string"),
+    "new_event_loop": (lambda: tpool_asyncio.new_event_loop(factory=UNSPEAKABLE), "factory must be a function"),
+    "spawn": (lambda: green.spawn(UNSPEAKABLE), "a green thread runs a function"),
+    "kill": (lambda: green.kill(UNSPEAKABLE), "kill ends what spawn returns"),
+    "sleep": (lambda: green.run(green.sleep, UNSPEAKABLE), "a time must be a number of seconds"),
+    "await_": (lambda: green.run(green.await_, UNSPEAKABLE), "await_ takes what can be awaited"),
+    "with_timeout": (lambda: green.with_timeout(1, UNSPEAKABLE), "with_timeout takes a function to call"),
+    "green.run": (lambda: green.run(UNSPEAKABLE), "run takes a synchronous function"),
+    "async_": (lambda: green.async_(UNSPEAKABLE), "async_ takes a synchronous function"),
+    "sync": (lambda: green.sync(UNSPEAKABLE), "sync takes a coroutine function"),
+    "iter_": (lambda: green.run(list, green.iter_(UNSPEAKABLE)), "iter_ takes an async iterable"),
+    "Semaphore": (lambda: green.Semaphore(UNSPEAKABLE), "must be a whole number"),
+    "use_hub": (lambda: hubs.use_hub(UNSPEAKABLE), "use_hub takes"),
 }
 
 

@@ -24,7 +24,7 @@ from tpool_asyncio._green.driven import conclude, drive
 from tpool_asyncio._green.green_thread import GreenThread
 from tpool_asyncio._green.hub import HUB_ENDS
 from tpool_asyncio._green.waiting import await_, can_wait
-from tpool_asyncio._pool.refusal import close_unused
+from tpool_asyncio._pool.refusal import close_unused, shown
 
 __all__ = ["aiter", "async_", "iter_", "run", "sync", "with_"]
 
@@ -57,7 +57,7 @@ async def run(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """
     if not callable(fn):
         close_unused(fn)
-        raise TypeError(f"run takes a synchronous function and its arguments, not {fn!r}")
+        raise TypeError(f"run takes a synchronous function and its arguments, not {shown(fn)}")
     hub = get_hub()
     green: GreenThread[T] = GreenThread(hub, fn, args, kwargs)
     green._task = asyncio.current_task(hub._loop())
@@ -93,7 +93,7 @@ def async_(fn: Callable[P, T], /) -> Callable[P, Coroutine[Any, Any, T]]:
     """
     if inspect.iscoroutinefunction(fn) or not callable(fn):
         close_unused(fn)
-        raise TypeError(f"async_ takes a synchronous function, not {fn!r}; async code can be awaited as it is")
+        raise TypeError(f"async_ takes a synchronous function, not {shown(fn)}; async code can be awaited as it is")
 
     @functools.wraps(fn)
     async def waiting(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -117,7 +117,7 @@ def sync(fn: Callable[P, Awaitable[T]], /) -> Callable[P, T]:
     """
     if not callable(fn):
         close_unused(fn)
-        raise TypeError(f"sync takes a coroutine function, not {fn!r}; wait for an awaitable with await_")
+        raise TypeError(f"sync takes a coroutine function, not {shown(fn)}; wait for an awaitable with await_")
 
     @functools.wraps(fn)
     def waiting(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -180,7 +180,7 @@ def iter_(iterable: AsyncIterable[T], /) -> Generator[T, None, None]:
     """
     if not hasattr(type(iterable), "__aiter__"):
         close_unused(iterable)
-        raise TypeError(f"iter_ takes an async iterable, not {iterable!r}; a plain one needs no help")
+        raise TypeError(f"iter_ takes an async iterable, not {shown(iterable)}; a plain one needs no help")
     return _items(type(iterable).__aiter__(iterable))
 
 
@@ -217,7 +217,7 @@ def with_(manager: AbstractAsyncContextManager[T, Any], /) -> AbstractContextMan
     kind = type(manager)
     if not (hasattr(kind, "__aenter__") and hasattr(kind, "__aexit__")):
         close_unused(manager)
-        raise TypeError(f"with_ takes an async context manager, not {manager!r}; a plain one needs no help")
+        raise TypeError(f"with_ takes an async context manager, not {shown(manager)}; a plain one needs no help")
     return _With(manager)
 
 

@@ -28,6 +28,7 @@ from typing import Generic, TypeAlias, TypeVar
 from tpool_asyncio._green.current import get_hub
 from tpool_asyncio._green.waiting import wait
 from tpool_asyncio._pool.native import current_thread, get_ident
+from tpool_asyncio._pool.refusal import shown
 
 __all__ = ["Confined", "Line", "Turn", "whole_number"]
 
@@ -130,7 +131,7 @@ def whole_number(value: object, what: str) -> int:
     except (TypeError, ValueError, OverflowError):
         number = None
     if number is None or (isinstance(value, float) and number != value):
-        raise TypeError(f"{what} must be a whole number, not {value!r}")
+        raise TypeError(f"{what} must be a whole number, not {shown(value)}")
     if number < 0:
-        raise ValueError(f"{what} must be 0 or more, not {value!r}")
+        raise ValueError(f"{what} must be 0 or more, not {shown(value)}")
     return int(number)

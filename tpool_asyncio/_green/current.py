@@ -25,7 +25,7 @@ from tpool_asyncio._green.driven import Driven
 from tpool_asyncio._green.hub import Hub, LoopFactory
 from tpool_asyncio._green.interrupts import Interrupt
 from tpool_asyncio._pool.native import get_ident, local
-from tpool_asyncio._pool.refusal import levels_to_user
+from tpool_asyncio._pool.refusal import levels_to_user, shown
 
 __all__ = ["get_hub", "use_hub"]
 
@@ -172,11 +172,11 @@ def _factory(hub: Any) -> LoopFactory:
         return _named_factory(hub)
     if isinstance(hub, asyncio.AbstractEventLoop):
         if hub.is_closed() or hub.is_running():
-            raise ValueError(f"a hub needs a loop that is neither closed nor running, not {hub!r}")
+            raise ValueError(f"a hub needs a loop that is neither closed nor running, not {shown(hub)}")
         return lambda: hub
     if callable(hub):
         return hub  # type: ignore[no-any-return]
-    raise TypeError(f"use_hub takes 'asyncio', 'uvloop', a loop or a function that makes one, not {hub!r}")
+    raise TypeError(f"use_hub takes 'asyncio', 'uvloop', a loop or a function that makes one, not {shown(hub)}")
 
 
 def _named_factory(name: str) -> LoopFactory:

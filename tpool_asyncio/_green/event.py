@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from tpool_asyncio._green.confined import Confined, Line
 from tpool_asyncio._green.green_thread import kill_error
 from tpool_asyncio._green.spawning import check_delay
+from tpool_asyncio._pool.refusal import shown
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -210,6 +211,6 @@ def _error_of(args: tuple[Any, ...]) -> BaseException:
     kind = args[0] if 1 <= len(args) <= 3 else None
     if not (isinstance(kind, BaseException) or (isinstance(kind, type) and issubclass(kind, BaseException))):
         raise TypeError(
-            f"an event sends what raise takes, not {args!r}; pass an exception, or a class and perhaps a value"
+            f"an event sends what raise takes, not {shown(args)}; pass an exception, or a class and perhaps a value"
         )
     return kill_error(args)

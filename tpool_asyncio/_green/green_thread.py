@@ -12,6 +12,7 @@ from tpool_asyncio._green.driven import Driven, begin, drive
 from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._green.waiting import can_wait, current_driven, give_way, wait
 from tpool_asyncio._pool.job import call_name
+from tpool_asyncio._pool.refusal import shown
 
 __all__ = ["GreenThread", "kill_error"]
 
@@ -275,7 +276,7 @@ class GreenThread(Driven, Generic[T]):
         .. versionadded:: 0.1.0
         """
         if not callable(fn):
-            raise TypeError(f"link takes a function to call, not {fn!r}")
+            raise TypeError(f"link takes a function to call, not {shown(fn)}")
         self._hub._check_thread(f"green thread {self.name}")
         link = (fn, args, kwargs)
         if self._over:
@@ -337,7 +338,7 @@ def kill_error(throw_args: tuple[Any, ...], what: str = "kill") -> BaseException
     error = kind if isinstance(kind, BaseException) else value if isinstance(value, BaseException) else None
     if error is None:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise TypeError(f"{what} raises an exception or a class of exceptions, not {kind!r}")
+            raise TypeError(f"{what} raises an exception or a class of exceptions, not {shown(kind)}")
         error = kind() if value is None else kind(*value) if isinstance(value, tuple) else kind(value)
     traceback = rest[1] if len(rest) > 1 else None
     return error if traceback is None else BaseException.with_traceback(error, traceback)

@@ -9,6 +9,7 @@ from types import TracebackType
 
 from tpool_asyncio._green.confined import Confined, Line, Turn, whole_number
 from tpool_asyncio._green.spawning import check_delay
+from tpool_asyncio._pool.refusal import shown
 
 __all__ = ["BoundedSemaphore", "Semaphore"]
 
@@ -60,7 +61,7 @@ class Semaphore(Confined):
             if not blocking:
                 raise ValueError("acquire with blocking=False never waits; leave out either that or the timeout")
             if timeout is not None and timeout < 0:
-                raise ValueError(f"a timeout must be 0 seconds or more, not {timeout!r}; None waits for ever")
+                raise ValueError(f"a timeout must be 0 seconds or more, not {shown(timeout)}; None waits for ever")
         if self._counter > 0:
             self._counter -= 1
             return True

@@ -11,7 +11,7 @@ import greenlet
 from tpool_asyncio._green.current import get_hub
 from tpool_asyncio._green.green_thread import GreenThread
 from tpool_asyncio._green.waiting import await_, give_way, interruptible
-from tpool_asyncio._pool.refusal import close_unused
+from tpool_asyncio._pool.refusal import close_unused, shown
 
 __all__ = ["check_delay", "getcurrent", "kill", "sleep", "spawn", "spawn_after", "spawn_after_local", "spawn_n"]
 
@@ -133,7 +133,7 @@ def spawn_after_local(seconds: float, fn: Callable[P, T], /, *args: P.args, **kw
 def _new(fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> GreenThread[T]:
     if not callable(fn):
         close_unused(fn)
-        raise TypeError(f"a green thread runs a function, not {fn!r}; pass the function itself and its arguments")
+        raise TypeError(f"a green thread runs a function, not {shown(fn)}; pass the function itself and its arguments")
     return GreenThread(get_hub(), fn, args, kwargs)
 
 
@@ -169,7 +169,7 @@ def check_delay(seconds: object) -> float:
             delay = float(seconds)  # type: ignore[arg-type]
     if math.isnan(delay):
         kind = ValueError if isinstance(seconds, float) else TypeError
-        raise kind(f"a time must be a number of seconds, not {seconds!r}")
+        raise kind(f"a time must be a number of seconds, not {shown(seconds)}")
     return max(0.0, delay)
 
 
@@ -189,7 +189,7 @@ def kill(green_thread: GreenThread[Any], *throw_args: Any) -> None:
     .. versionadded:: 0.1.0
     """
     if not isinstance(green_thread, GreenThread):
-        raise TypeError(f"kill ends what spawn returns, and {green_thread!r} is no green thread")
+        raise TypeError(f"kill ends what spawn returns, and {shown(green_thread)} is no green thread")
     green_thread.kill(*throw_args)
 
 

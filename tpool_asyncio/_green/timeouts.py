@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 from tpool_asyncio._green.green_thread import kill_error
 from tpool_asyncio._green.spawning import check_delay
 from tpool_asyncio._green.waiting import interruptible
-from tpool_asyncio._pool.refusal import close_unused
+from tpool_asyncio._pool.refusal import close_unused, shown
 
 if TYPE_CHECKING:
     import asyncio
@@ -198,7 +198,7 @@ def with_timeout(seconds: float | None, fn: Callable[..., Any], /, *args: Any, *
     """
     if not callable(fn):
         close_unused(fn)
-        raise TypeError(f"with_timeout takes a function to call, not {fn!r}")
+        raise TypeError(f"with_timeout takes a function to call, not {shown(fn)}")
     has_value = "timeout_value" in kwargs
     timeout_value = kwargs.pop("timeout_value", None)
     limit = Timeout(seconds)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tpool_asyncio._green.timeouts import Timeout
 from tpool_asyncio._green.waiting import interruptible, wait
+from tpool_asyncio._pool.refusal import shown
 
 if TYPE_CHECKING:
     import asyncio
@@ -49,7 +50,7 @@ def trampoline(
         raise ValueError("trampoline waits either to read or to write; pass read=True or write=True")
     fileno = fd if isinstance(fd, int) else fd.fileno()
     if fileno < 0:
-        raise ValueError(f"{fd!r} has been closed: it has no file descriptor to wait for")
+        raise ValueError(f"{shown(fd)} has been closed: it has no file descriptor to wait for")
     _, hub = interruptible()
     watched: Hashable = (fileno, bool(read))
     if watched in hub._watched:

@@ -26,7 +26,7 @@ from tpool_asyncio._green.driven import Driven
 from tpool_asyncio._green.hosts import Host, current_host, wait_of
 from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._green.interrupts import Interruptible
-from tpool_asyncio._pool.refusal import close_unused
+from tpool_asyncio._pool.refusal import close_unused, shown
 
 __all__ = ["await_", "can_wait", "carry_back", "current_driven", "give_way", "interruptible", "script_hub", "wait"]
 
@@ -178,7 +178,9 @@ def _place_to_wait(awaitable: object) -> Driven | Host | None:
 def _checked(awaitable: Awaitable[T]) -> Awaitable[T]:
     if not inspect.isawaitable(awaitable):
         called = "; call it: await_(function(...))" if inspect.iscoroutinefunction(awaitable) else ""
-        raise TypeError(f"await_ takes what can be awaited, such as a coroutine or a future, not {awaitable!r}{called}")
+        raise TypeError(
+            f"await_ takes what can be awaited, such as a coroutine or a future, not {shown(awaitable)}{called}"
+        )
     return awaitable
 
 

@@ -32,7 +32,7 @@ from tpool_asyncio._loop.call import Call
 from tpool_asyncio._loop.entrance import entrance
 from tpool_asyncio._pool.default import shared_pool
 from tpool_asyncio._pool.job import new_claim
-from tpool_asyncio._pool.refusal import levels_to_user
+from tpool_asyncio._pool.refusal import levels_to_user, shown
 
 __all__ = ["new_event_loop"]
 
@@ -71,12 +71,12 @@ def new_event_loop(factory: Callable[[], asyncio.AbstractEventLoop] | None = Non
         factory = asyncio.new_event_loop
     elif not callable(factory):
         raise TypeError(
-            f"factory must be a function that makes an event loop, such as uvloop.new_event_loop, not {factory!r}"
+            f"factory must be a function that makes an event loop, such as uvloop.new_event_loop, not {shown(factory)}"
         )
     loop = factory()
     if not isinstance(loop, asyncio.AbstractEventLoop):
         raise TypeError(
-            f"factory must return an event loop, not {loop!r}; pass a function such as uvloop.new_event_loop"
+            f"factory must return an event loop, not {shown(loop)}; pass a function such as uvloop.new_event_loop"
         )
     if isinstance(loop, _PoolLoop):
         return loop

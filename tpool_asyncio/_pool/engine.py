@@ -43,7 +43,7 @@ from tpool_asyncio._pool.job import SPENT, Job, new_claim
 from tpool_asyncio._pool.native import RLock, allocate_lock
 from tpool_asyncio._pool.outlet import Outlet
 from tpool_asyncio._pool.parting import Parting
-from tpool_asyncio._pool.refusal import close_unused
+from tpool_asyncio._pool.refusal import close_unused, shown
 from tpool_asyncio._pool.size import check_seconds
 from tpool_asyncio._pool.statistics import Tally
 from tpool_asyncio._pool.still_running import RunningCall
@@ -67,12 +67,12 @@ class Engine(EngineFace):
 
     def __init__(self, source: Source, *, name: str = "engine", exit_grace: float | None = 5.0) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"name must be a string, not {name!r}")
+            raise TypeError(f"name must be a string, not {shown(name)}")
         if not (isinstance(source, Executor) or callable(source)):
             close_unused(source)
             raise TypeError(
                 "Pool.over takes an executor of concurrent.futures, or a function without arguments that returns one,"
-                f" such as ProcessPoolExecutor itself or client.get_executor, not {source!r}"
+                f" such as ProcessPoolExecutor itself or client.get_executor, not {shown(source)}"
             )
         self.name = name
         exit_grace = check_seconds("exit_grace", exit_grace)
@@ -235,8 +235,8 @@ class Engine(EngineFace):
         if not isinstance(executor, Executor):
             close_unused(executor)
             raise TypeError(
-                f"the factory of pool {self.name!r} returned {executor!r}, which is no concurrent.futures.Executor; it"
-                " has to return one"
+                f"the factory of pool {self.name!r} returned {shown(executor)}, which is no Executor of"
+                " concurrent.futures; it has to return one"
             )
         outlet = Outlet(self, executor)
         if self.owns and not outlet.silent:

@@ -9,7 +9,7 @@ from tpool_asyncio._pool.default import shared_pool
 from tpool_asyncio._pool.executor_future import ExecutorFuture, Ledger
 from tpool_asyncio._pool.job import new_claim
 from tpool_asyncio._pool.native import get_ident
-from tpool_asyncio._pool.refusal import not_callable_error
+from tpool_asyncio._pool.refusal import not_callable_error, shown
 from tpool_asyncio._pool.thread_pool import ThreadPool
 
 __all__ = ["Executor", "PoolHandle"]
@@ -142,7 +142,7 @@ def _core_of(pool: Any) -> ThreadPool:
     find = getattr(type(pool), "_thread_pool", None)
     if find is None:
         raise TypeError(
-            f"pool must be a Pool of tpool_asyncio.tpool or of tpool_asyncio.green.tpool, not {pool!r};"
+            f"pool must be a Pool of tpool_asyncio.tpool or of tpool_asyncio.green.tpool, not {shown(pool)};"
             " make one with tpool.Pool(size), or leave it out for the default pool"
         )
     core: ThreadPool = find(pool)

@@ -20,6 +20,7 @@ from anyio._backends._asyncio import AsyncIOBackend
 
 from tpool_asyncio._loop.pool import Pool
 from tpool_asyncio._pool.asking import waiting_workers
+from tpool_asyncio._pool.refusal import shown
 from tpool_asyncio._pool.thread_pool import ThreadPool
 from tpool_asyncio._pool.worker import Worker, current_worker
 from tpool_asyncio.interop._anyio_call import outcome
@@ -35,7 +36,7 @@ class Route:
 
     def __init__(self, pool: Pool) -> None:
         if not isinstance(pool, Pool):
-            raise TypeError(f"pool must be a tpool_asyncio.tpool.Pool, not {pool!r}")
+            raise TypeError(f"pool must be a tpool_asyncio.tpool.Pool, not {shown(pool)}")
         pool._core.check_keeps("the adapter for Starlette")
         self._pool = pool  # which ends its threads when nobody holds it
         self._main: ThreadPool = pool._core
