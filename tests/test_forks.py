@@ -90,9 +90,9 @@ def test_while_a_worker_is_about_to_wake_a_loop_that_goes_on_in_the_child() -> N
     # (1) A worker has made up its mind to wake the loop. (2) Another thread forks. In the child the worker does not
     # come to it, so further calls must not rely on it.
     program = """
-    import asyncio, os, threading
+    import asyncio, os, selectors, threading
     from tpool_asyncio import tpool
-    loop = asyncio.new_event_loop()
+    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())  # a kqueue would not be there in the child
     about_to_wake, forked = threading.Event(), threading.Event()
     wake = loop.call_soon_threadsafe
     def wake_late(*args, **kwargs):
