@@ -95,17 +95,20 @@ def test_the_exit_begins_while_the_feeder_gives_its_token_back() -> None:
     program = """
     pool = tpool.Pool.over(InPlaceExecutor())
     closed_later = tpool.Pool(1)
+    has_looked = threading.Event()
     async def main():
         await closed_later.execute(int)
         core, worker = pool._core, closed_later._core.workers()[0]
         end_feeding = core._end_feeding
         def end_late():
             del core._end_feeding
+            has_looked.set()
             worker.join(20)
             print(str(core.refusal).partition(",")[0])
             end_feeding()
         core._end_feeding = end_late
         print(await pool.execute(abs, -1))
     asyncio.run(main())
+    assert has_looked.wait(20)
     """
     assert said_by(program) == "1\nthe interpreter is exiting\n"
