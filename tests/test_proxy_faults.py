@@ -49,8 +49,10 @@ async def test_a_timeout_holds_for_each_call_and_at_every_level(pool: tpool.Pool
     gate = Gate()
     inner = types.SimpleNamespace(wait=gate)
     proxy = Proxy(types.SimpleNamespace(inner=inner), types.SimpleNamespace, timeout=0.01, pool=pool)
+    call = proxy.inner.wait()
+    gate.wait_begun()
     with pytest.raises(TimeoutError, match="Gate took longer than its timeout"):
-        await proxy.inner.wait()
+        await call
     assert pool.statistics().abandoned == 1
     gate.open()
 

@@ -51,6 +51,8 @@ async def _measure(calls: int) -> dict[str, Any]:
     tpool.set_num_threads(THREADS)
     gate = threading.Event()
     keepers = [tpool.execute(gate.wait) for _ in range(THREADS)]
+    while tpool.statistics().busy < THREADS:
+        await asyncio.sleep(0.001)
     numbers = list(range(calls))
     futures: list[asyncio.Future[int] | None] = [None] * calls
     gc.collect()
