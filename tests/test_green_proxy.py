@@ -269,8 +269,9 @@ def test_create_makes_the_object_at_once_in_the_pool(everywhere: Everywhere) -> 
 def test_options_hold_for_each_call(pool: tpool.Pool) -> None:
     gate = Gate()
     proxy = Proxy(types.SimpleNamespace(wait=gate), timeout=0.01, pool=pool)
-    with pytest.raises(TimeoutError, match="Gate took longer than its timeout"):
-        proxy.wait()
+    while not gate.calls:  # a thread may be slow to start
+        with pytest.raises(TimeoutError, match="Gate took longer than its timeout"):
+            proxy.wait()
     with pytest.raises(TimeoutError, match="waited longer than its queue_timeout"):
         Proxy(Connection(), queue_timeout=0.01, pool=pool).thread()
     with pytest.raises(TimeoutError, match=r"proxied.Connection took longer than its timeout"):
@@ -411,14 +412,16 @@ def test_a_timeout_abandons_a_call_that_runs_and_drops_one_that_is_queued(pool: 
     proxy = Proxy(types.SimpleNamespace(wait=gate, never=never), pool=pool)
 
     def use() -> None:
-        with pytest.raises(green.Timeout), green.Timeout(0.01):
-            proxy.wait()
+        while not gate.calls:  # a thread may be slow to start
+            with pytest.raises(green.Timeout), green.Timeout(0.01):
+                proxy.wait()
+        dropped = pool.statistics().cancelled
         with pytest.raises(green.Timeout), green.Timeout(0.01):
             proxy.never()
+        assert pool.statistics().cancelled == dropped + 1
 
     green.spawn(use).wait()
     assert pool.statistics().abandoned == 1
-    assert pool.statistics().cancelled == 1
     gate.open()
     pool.killall()
     assert never.calls == 0
@@ -483,9 +486,10 @@ def test_a_queue_timeout_does_not_spare_the_end_of_with(pool: tpool.Pool) -> Non
     gate.open()
     blocked = Gate()
     blocker: list[Any] = []
-    with pytest.raises(TimeoutError), Proxy(managed, queue_timeout=0.01, pool=pool):
-        blocker.append(green.spawn(pool.execute, blocked))
-        until(lambda: blocked.calls)
+    while not blocker:  # a thread may be slow to start, and nothing be entered
+        with pytest.raises(TimeoutError), Proxy(managed, queue_timeout=0.01, pool=pool):
+            blocker.append(green.spawn(pool.execute, blocked))
+            until(lambda: blocked.calls)
     blocked.open()
     until(lambda: managed.left)
     blocker[0].wait()

@@ -153,10 +153,12 @@ async def test_what_is_no_context_manager_says_so() -> None:
 
 async def test_a_queue_timeout_does_not_spare_the_end_of_async_with(one: tpool.Pool) -> None:
     managed, gate = Managed(), Gate()
-    with pytest.raises(TimeoutError):
-        async with Proxy(managed, queue_timeout=0.01, pool=one):
-            blocker = one.execute(gate)
-            await until(lambda: gate.calls)
+    blocker: Any = None
+    while blocker is None:  # a thread may be slow to start, and nothing be entered
+        with pytest.raises(TimeoutError):
+            async with Proxy(managed, queue_timeout=0.01, pool=one):
+                blocker = one.execute(gate)
+                await until(lambda: gate.calls)
     assert managed.done == ["entered"]
     gate.open()
     await blocker
