@@ -696,3 +696,12 @@ def test_an_error_that_does_not_tell_its_class(way: str, script: Hub) -> None:
         run()
     assert green.spawn(tpool.execute, int).wait() == 0
     assert hubs.get_hub() is script
+
+
+async def test_a_call_that_looks_cancelled_while_its_pool_is_killed(pool: tpool.Pool) -> None:
+    def fails() -> None:
+        pool._pool._core.dismiss(lambda: None)
+        raise asyncio.CancelledError
+
+    with pytest.raises(RuntimeError, match="fails raised CancelledError"):
+        await green.run(pool.execute, fails)
