@@ -214,3 +214,15 @@ def test_a_thread_does_without_a_library_whose_support_fails(
     monkeypatch.setitem(neighbours._EDGES, "json", "tpool_asyncio.interop._no_such_module")
     assert submit(core, int).result() == 0
     assert "a thread goes on without support for json" in caplog.text
+
+
+def test_a_thread_does_not_even_die_of_it(
+    core: ThreadPool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exits(name: str) -> None:
+        raise SystemExit
+
+    monkeypatch.setitem(neighbours._EDGES, "json", "tpool_asyncio.interop._no_such_module")
+    monkeypatch.setattr(neighbours, "import_module", exits)
+    assert submit(core, int).result() == 0
+    assert "a thread goes on without support for json" in caplog.text
