@@ -10,7 +10,7 @@ import pytest
 
 from tests.gate import PATIENCE, Gate
 from tests.plain_job import PlainJob, crew_of, end, submit
-from tpool_asyncio._pool import neighbours
+from tpool_asyncio._pool import crew, neighbours
 from tpool_asyncio._pool.chore import Chore
 from tpool_asyncio._pool.thread_pool import Farewell, ThreadPool
 from tpool_asyncio._pool.worker import Worker
@@ -226,3 +226,26 @@ def test_a_thread_does_not_even_die_of_it(
     monkeypatch.setattr(neighbours, "import_module", exits)
     assert submit(core, int).result() == 0
     assert "a thread goes on without support for json" in caplog.text
+
+
+# Destructors
+
+
+def test_a_destructor_makes_a_call_as_a_thread_is_being_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    # (1) There is room for a thread. (2) The garbage collector strikes; a destructor makes a call, for which a thread
+    # is started. (3) The first thread is started, too: one of them has to go.
+    pool = ThreadPool(1)
+    jobs: list[PlainJob] = []
+
+    def strikes(*args: Any, **kwargs: Any) -> Worker:
+        if not jobs:
+            jobs.append(submit(pool, int))
+        return Worker(*args, **kwargs)
+
+    monkeypatch.setattr(crew, "Worker", strikes)
+    pool.start_all()
+    assert jobs[0].result() == 0
+    while pool.statistics().threads > 1:
+        pass
+    assert not crew_of(pool).dismissing
+    end(pool)

@@ -209,6 +209,7 @@ class Crew:
                     return False
                 worker = Worker(self, self.pool.next_thread_name(), scouting=scouting)
                 self.workers.add(worker)
+                self.recount()  # the garbage collector may have struck since the look, and had somebody else hired
                 self.pool.keep(self)
             worker.start()
         except BaseException as error:
