@@ -400,12 +400,12 @@ MUTANTS: dict[str, tuple[Case, list[Mutation]]] = {
                 _POOL,
                 """
                         return
-                    self._sweep(crews)
+                    swept = self._sweep(crews)
                 for crew in crews:
                 """,
                 """
                         return
-                self._sweep(crews)
+                swept = self._sweep(crews)
                 for crew in crews:
                 """,
             ),

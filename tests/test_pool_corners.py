@@ -4,13 +4,14 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from tests.gate import PATIENCE, Gate
 from tests.plain_job import PlainJob, crew_of, end, submit
-from tpool_asyncio._pool import crew, neighbours
+from tpool_asyncio._pool import crew, neighbours, thread_pool
 from tpool_asyncio._pool.chore import Chore
 from tpool_asyncio._pool.thread_pool import Farewell, ThreadPool
 from tpool_asyncio._pool.worker import Worker
@@ -249,3 +250,37 @@ def test_a_destructor_makes_a_call_as_a_thread_is_being_started(monkeypatch: pyt
         pass
     assert not crew_of(pool).dismissing
     end(pool)
+
+
+def test_what_hangs_on_dropped_jobs_goes_without_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread_pool, "_SWEEP_FROM", 2)
+    pool = ThreadPool(1)
+    gate, free = Gate(), list[bool]()
+
+    def look() -> None:
+        free.append(pool.lock.acquire(blocking=False))
+        if free[-1]:
+            pool.lock.release()
+
+    class Tag:
+        def __del__(self) -> None:
+            with ThreadPoolExecutor(1) as executor:
+                executor.submit(look).result()
+
+    class TaggedJob(PlainJob):
+        def __init__(self) -> None:
+            super().__init__(int)
+            self.tag = Tag()
+
+    blocker = submit(pool, gate)
+    gate.wait_begun()
+    for _ in range(2):
+        job = TaggedJob()
+        pool.submit(job)
+        assert job.drop()
+        del job
+        pool.dropped()
+    gate.open()
+    blocker.result()
+    end(pool)
+    assert free == [True, True]

@@ -372,3 +372,33 @@ def test_a_worker_is_taken_out_when_its_last_nap_is_over() -> None:
     resting = Resting(0, [nothing])
     resting.crew.idle = Taken()
     assert resting.rest() is True
+
+
+# The slow paths
+
+
+def test_a_sweep_loses_no_job_wherever_it_strikes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread_pool, "_SWEEP_FROM", 2)
+
+    def strikes_in_sweep(number: int) -> bool:
+        pool = ThreadPool(1)
+        gate = Gate()
+        blocker = submit(pool, gate)
+        gate.wait_begun()
+        jobs = [submit(pool, int) for _ in range(4)]
+        for job in jobs[::2]:
+            assert job.drop()
+        pool.dropped()
+        happened = struck(number, pool.dropped)
+        assert pool.statistics().queued == 2
+        gate.open()
+        for job in (blocker, *jobs[1::2]):
+            job.result()
+        end(pool)
+        return happened
+
+    strikes_in_sweep(sys.maxsize)  # to warm up, see above
+    number = 0
+    while strikes_in_sweep(number):
+        number += 1
+    assert number > 3

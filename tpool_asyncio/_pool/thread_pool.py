@@ -211,35 +211,43 @@ class ThreadPool:
             crews = self._all_crews()
             if self._dropped < _SWEEP_FROM or self._dropped * 2 < sum(len(crew.queue) for crew in crews):
                 return
-            self._sweep(crews)
+            swept = self._sweep(crews)
         for crew in crews:
             crew.stir()  # a worker may have found the queue empty and gone idle
+        del swept  # without the lock, since whoever else has held these jobs may have hung something on them
 
     def discard_dropped(self) -> None:
         """Note that an empty job has been taken out of its queue."""
         with self.lock:
             self._dropped -= 1
 
-    def _sweep(self, crews: Iterable[Crew]) -> None:
+    def _sweep(self, crews: Iterable[Crew]) -> list[Job]:
         """Take the empty jobs out of the queues, so that a pool that is stuck does not collect them for ever.
 
         Under the lock, so that no worker finds the queue empty and leaves for good meanwhile. A queue is emptied job
         by job, since workers may pop at the same time, and from its tail, so that they get what is next. What is still
         wanted goes back in one operation. Only a job that is queued in between may overtake others, and in a lane
         there is none, since that takes the lock.
+
+        A signal handler may raise here. So no job is ever in none but the interpreter's hands: they go from the queue
+        to a list in one call of C code, and if that is all that comes to pass, all of them go back.
+
+        Returns the empty jobs, to be let go of without the lock.
         """
+        swept: list[Job] = []
         for crew in crews:
-            wanted: list[Job] = []
-            while True:
-                try:
-                    job = crew.queue.pop()
-                except IndexError:
-                    break
-                if job.claim:
-                    wanted.append(job)
-                else:
-                    self._dropped -= 1
-            crew.queue.extendleft(wanted)
+            taken: list[Job] = []
+            back, dropped = taken, 0
+            try:
+                with suppress(IndexError):
+                    taken.extend(iter(crew.queue.pop, None))
+                wanted = [job for job in taken if job.claim]
+                swept += [job for job in taken if not job.claim]
+                back, dropped = wanted, len(taken) - len(wanted)
+            finally:
+                self._dropped -= dropped
+                crew.queue.extendleft(back)
+        return swept
 
     # Size
 
