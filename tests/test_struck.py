@@ -377,6 +377,33 @@ def test_a_worker_is_taken_out_when_its_last_nap_is_over() -> None:
 # The slow paths
 
 
+def dismisses(pool: ThreadPool) -> None:
+    pool.dismiss(lambda: None)
+
+
+def does_without_threads(pool: ThreadPool) -> None:
+    pool.resize(0)
+
+
+@pytest.mark.parametrize("body", [dismisses, does_without_threads])
+def test_there_is_a_crew_to_take_calls_wherever_it_strikes(body: Callable[[ThreadPool], None]) -> None:
+    def strikes(number: int) -> bool:
+        pool = ThreadPool(2)
+        submit(pool, int).result()
+        happened = struck(number, partial(body, pool))
+        assert not crew_of(pool).retired
+        pool.resize(1)
+        submit(pool, int).result()
+        end(pool)
+        return happened
+
+    strikes(sys.maxsize)  # to warm up, see above
+    number = 0
+    while strikes(number):
+        number += 1
+    assert number > 3
+
+
 def test_a_sweep_loses_no_job_wherever_it_strikes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thread_pool, "_SWEEP_FROM", 2)
 

@@ -280,8 +280,8 @@ class ThreadPool:
     def _set_crew_size(self, crew: Crew, size: int) -> None:
         if size == 0:
             # A job may yet reach this crew from a thread that has loaded `submit` before; somebody has to run it.
-            self.retire([crew])
             self._new_crew()
+            self.retire([crew])
         else:
             crew.size = size
             crew.recount()
@@ -310,8 +310,8 @@ class ThreadPool:
         """
         with self.lock:
             crews = self._crews + self.lanes.dismiss(all_of_them=with_lanes)
+            self._new_crew()  # first, so that there is one whatever strikes in between
             self.retire(crews)
-            self._new_crew()
             farewell = Farewell(crews, spared, done)
             marked = self.lanes.set_milestones(farewell)
             self._farewells.append(farewell)
