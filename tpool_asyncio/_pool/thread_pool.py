@@ -443,9 +443,15 @@ class ThreadPool:
 
     # Fork
 
-    def after_fork_in_child(self) -> None:
-        """Start afresh: of the parent's threads none is here, and its jobs are the parent's to run."""
+    def after_fork_in_child(self) -> object:
+        """Start afresh: of the parent's threads none is here, and its jobs are the parent's to run.
+
+        Returns what is to be let go of when all pools have started afresh, as that may run code of the user, which may
+        use any of them; and whoever had a lock of the parent's never gives it back here.
+        """
+        left: list[object] = [self.local.mailbox, self._farewells]
         for crew in self._all_crews():
+            left.append(crew.queue.copy())
             crew.queue.clear()
             crew.retired = crew.dismissing = True
         self.lanes.lose()
@@ -456,6 +462,7 @@ class ThreadPool:
             worker.orphaned = True  # pragma: no cover
         self.local.mailbox = None
         self._start_afresh()
+        return left
 
 
 def _nothing() -> None:
