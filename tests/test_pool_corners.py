@@ -13,6 +13,7 @@ from tests.gate import PATIENCE, Gate
 from tests.plain_job import PlainJob, crew_of, end, submit
 from tpool_asyncio._pool import crew, neighbours, thread_pool
 from tpool_asyncio._pool.chore import Chore
+from tpool_asyncio._pool.complaint import complain
 from tpool_asyncio._pool.thread_pool import Farewell, ThreadPool
 from tpool_asyncio._pool.worker import Worker
 
@@ -185,6 +186,21 @@ def test_an_outcome_arrives_although_the_log_itself_fails(core: ThreadPool) -> N
         logger.removeFilter(refuse)
     assert core.statistics().threads == 1
     assert asked == ["an exception of the type ValueError could not be prepared"]
+
+
+def test_ctrl_c_while_something_is_logged_is_not_lost() -> None:
+    def strike(record: logging.LogRecord) -> bool:
+        raise KeyboardInterrupt
+
+    logger = logging.getLogger("tpool_asyncio")
+    logger.addFilter(strike)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            complain("in the main thread", error=ValueError())
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit(complain, "in another one", error=ValueError()).result()
+    finally:
+        logger.removeFilter(strike)
 
 
 # The end
