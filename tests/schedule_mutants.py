@@ -333,13 +333,11 @@ MUTANTS: dict[str, tuple[Case, list[Mutation]]] = {
             (
                 _POOL,
                 """
-                if self._farewells:
-                    with self.lock:
-                        askers""",
+                with self.lock:
+                    askers""",
                 """
-                if self._farewells:
-                    if True:
-                        askers""",
+                if True:
+                    askers""",
             ),
         ],
     ),

@@ -429,3 +429,29 @@ def test_a_sweep_loses_no_job_wherever_it_strikes(monkeypatch: pytest.MonkeyPatc
     while strikes_in_sweep(number):
         number += 1
     assert number > 3
+
+
+def test_who_waits_for_the_end_of_threads_is_told_wherever_it_strikes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def strikes(number: int) -> bool:
+        pool, told = ThreadPool(1), list[bool]()
+        gate = Gate()
+        job = submit(pool, gate)
+        gate.wait_begun()
+        farewell = pool.dismiss(lambda: told.append(True))
+        with monkeypatch.context() as patch:
+            patch.setattr(pool, "bid_farewell", lambda: None)  # by the worker, which is late
+            gate.open()
+            job.result()
+            while not farewell.ended:
+                pass
+            farewell.ended[0].join(PATIENCE)
+        happened = struck(number, pool.bid_farewell)
+        pool.bid_farewell()
+        assert told
+        return happened
+
+    strikes(sys.maxsize)  # to warm up, see above
+    number = 0
+    while strikes(number):
+        number += 1
+    assert number > 3

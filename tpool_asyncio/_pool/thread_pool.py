@@ -306,7 +306,8 @@ class ThreadPool:
         """Retire all crews: they run what they have, then their threads end. The next job starts a new crew.
 
         Lanes that are in use keep their threads unless ``with_lanes``, but have to do what they have been given so far.
-        ``done`` is called once, from any thread, when only spared workers are left; at once if there are no others.
+        ``done`` is called from any thread when only spared workers are left; at once if there are no others. That is
+        once, unless a signal handler raises in between; then it may be once more.
         """
         with self.lock:
             crews = self._crews + self.lanes.dismiss(all_of_them=with_lanes)
@@ -345,12 +346,19 @@ class ThreadPool:
     def bid_farewell(self) -> None:
         """Say that it is done to whoever waits for crews that have nothing left to do."""
         if self._farewells:
-            with self.lock:
-                askers = {worker for farewell in self._farewells if farewell.waited_for for worker in farewell.spared}
-                complete = [farewell for farewell in self._farewells if farewell.complete(askers)]
-                self._farewells = [farewell for farewell in self._farewells if farewell not in complete]
-            for farewell in complete:
-                farewell.done()
+            complete: list[Farewell] = []
+            try:
+                with self.lock:
+                    askers = {worker for other in self._farewells if other.waited_for for worker in other.spared}
+                    complete = [farewell for farewell in self._farewells if farewell.complete(askers)]
+                    self._farewells = [farewell for farewell in self._farewells if farewell not in complete]
+                for farewell in complete:
+                    farewell.done()
+            except BaseException:
+                for farewell in complete:  # nobody else would say it; and to hear it twice does no harm
+                    with suppress(RuntimeError):
+                        farewell.done()
+                raise
 
     def detach(self, farewell: Farewell) -> list[RunningCall]:
         """Forget the crews of a farewell that takes too long; return what they still run."""
