@@ -364,10 +364,10 @@ class Crew:
 
 
 def _tells_of_no_thread(error: Exception) -> bool:
-    """Return whether no thread can be started; what has failed in starting one may have been struck as well.
+    """Return whether an error out of the start of a thread means that none can be started, and is no blow.
 
-    The error may be of any type, since programs watch over the start of threads by audit hooks. Where it may also be a
-    blow, in the main thread, it depends on whether a thread that has nothing to do can be started.
+    It may be of any type, since programs watch over the start of threads by audit hooks. In the main thread, where it
+    may be a blow as well, it depends on whether a thread that has nothing to do can be started.
     """
     if isinstance(error, (RuntimeError, MemoryError)) or not in_main_thread():
         return True
