@@ -273,6 +273,7 @@ _STAND_INS = {
         RLock=ReentrantLock,
         LockType=Lock,
         local=Local,
+        in_main_thread=lambda: False,
         new_thread=Thread,
         current_thread=lambda: now().current,
     ),

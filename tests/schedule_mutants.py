@@ -333,13 +333,11 @@ MUTANTS: dict[str, tuple[Case, list[Mutation]]] = {
             (
                 _POOL,
                 """
-                if self._farewells:
-                    with self.lock:
-                        askers""",
+                with self.lock:
+                    askers""",
                 """
-                if self._farewells:
-                    if True:
-                        askers""",
+                if True:
+                    askers""",
             ),
         ],
     ),
@@ -400,12 +398,12 @@ MUTANTS: dict[str, tuple[Case, list[Mutation]]] = {
                 _POOL,
                 """
                         return
-                    self._sweep(crews)
+                    swept = self._sweep(crews)
                 for crew in crews:
                 """,
                 """
                         return
-                self._sweep(crews)
+                swept = self._sweep(crews)
                 for crew in crews:
                 """,
             ),

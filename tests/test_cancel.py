@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import LoopErrors
 from tests.gate import PATIENCE, Gate
+from tests.test_execute import ClasslessError
 from tpool_asyncio import from_thread, tpool
 
 
@@ -94,6 +95,25 @@ async def test_the_late_exception_of_an_abandoned_call_is_logged(pool: tpool.Poo
     assert isinstance(error["exception"], LookupError)
     assert error["future"] is call
     assert "fail raised an exception after its caller had stopped waiting" in str(error["message"])
+
+
+async def test_a_late_exception_that_does_not_tell_its_class_is_logged_too(
+    pool: tpool.Pool, loop_errors: LoopErrors
+) -> None:
+    gate, late = Gate(), ClasslessError()
+
+    def fail() -> None:
+        gate()
+        raise late
+
+    call = pool.execute(fail)
+    gate.wait_begun()
+    call.cancel()
+    gate.open()
+    await pool.killall()
+    assert await pool.execute(int) == 0
+    (error,) = loop_errors
+    assert error["exception"] is late
 
 
 async def test_a_running_call_can_ask_whether_it_is_still_wanted(pool: tpool.Pool, loop_errors: LoopErrors) -> None:

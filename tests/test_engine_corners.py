@@ -11,6 +11,7 @@ from tests.child import output_of
 from tests.gate import PATIENCE
 from tests.hand_executor import HandExecutor, InPlaceExecutor
 from tests.plain_job import PlainJob
+from tests.test_execute import ClasslessError, UnprintableError
 from tpool_asyncio import tpool
 from tpool_asyncio._pool import importing
 from tpool_asyncio._pool.engine import Engine
@@ -237,3 +238,16 @@ def test_a_fork_leaves_calls_that_wait_to_be_handed_over_to_the_parent() -> None
     asyncio.run(main())
     """
     assert output_of(program, options=("-W", "ignore::DeprecationWarning")).splitlines() == ["0 False", "True", "True"]
+
+
+@pytest.mark.parametrize("kind", [ClasslessError, UnprintableError])
+async def test_an_error_that_fails_when_it_is_asked_for_something(kind: type[Exception]) -> None:
+    def fail() -> None:
+        raise kind
+
+    pool = tpool.Pool.over(InPlaceExecutor)
+    with pytest.raises(kind):
+        await pool.execute(fail)
+    assert await pool.execute(abs, -1) == 1
+    assert (pool.statistics().failed, pool.statistics().completed) == (1, 1)
+    await pool.killall()

@@ -105,6 +105,12 @@ class UnprintableError(Exception):
         raise ValueError("no text")
 
 
+class ClasslessError(Exception):
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        raise ValueError("no class")
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -117,6 +123,7 @@ class UnprintableError(Exception):
         lambda: BaseExceptionGroup("group", [SystemExit(), ValueError()]),
         TimeoutError,
         UnprintableError,
+        ClasslessError,
     ],
     ids=lambda make: type(make()).__name__,
 )

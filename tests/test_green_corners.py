@@ -16,6 +16,7 @@ from tests.conftest import LoopErrors
 from tests.gate import PATIENCE, Gate
 from tests.test_hubs import forever, ignores_its_end, in_thread
 from tpool_asyncio import from_thread, green, hubs
+from tpool_asyncio._green import ctrl_c
 from tpool_asyncio.green import tpool
 from tpool_asyncio.hubs import Hub
 
@@ -739,3 +740,17 @@ def test_a_script_refuses_a_future_of_another_loop(script: Hub) -> None:
     finally:
         loop.close()
     assert hubs.get_hub() is script
+
+
+def test_another_signal_strikes_as_ctrl_c_is_being_taken(script: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def struck(number: int, handler: Any) -> None:
+        monkeypatch.undo()
+        signal.signal(number, handler)
+        raise LookupError
+
+    monkeypatch.setattr(ctrl_c, "signal", struck)
+    with pytest.raises(LookupError):
+        green.await_(asyncio.sleep(0))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert (script._script.awaited, script._script.loop) == (None, None)
+    assert green.await_(asyncio.sleep(0, "went on")) == "went on"

@@ -18,6 +18,7 @@ import pytest
 
 from tests.conftest import LoopErrors
 from tests.gate import PATIENCE, Gate
+from tests.test_execute import ClasslessError
 from tests.test_hubs import in_thread
 from tpool_asyncio import from_thread, green, hubs
 from tpool_asyncio import tpool as async_tpool
@@ -680,3 +681,28 @@ async def test_calls_one_after_another_need_one_thread() -> None:
 
     assert await green.run(inside) == 1
     await green.run(pool.killall)
+
+
+@pytest.mark.parametrize("way", ["green thread", "call", "call in a green thread"])
+def test_an_error_that_does_not_tell_its_class(way: str, script: Hub) -> None:
+    def fail() -> None:
+        raise ClasslessError
+
+    run: Callable[[], object] = {
+        "green thread": lambda: green.spawn(fail).wait(),
+        "call": lambda: tpool.execute(fail),
+        "call in a green thread": lambda: green.spawn(tpool.execute, fail).wait(),
+    }[way]
+    with pytest.raises(ClasslessError):
+        run()
+    assert green.spawn(tpool.execute, int).wait() == 0
+    assert hubs.get_hub() is script
+
+
+async def test_a_call_that_looks_cancelled_while_its_pool_is_killed(pool: tpool.Pool) -> None:
+    def fails() -> None:
+        pool._pool._core.dismiss(lambda: None)
+        raise asyncio.CancelledError
+
+    with pytest.raises(RuntimeError, match="fails raised CancelledError"):
+        await green.run(pool.execute, fails)

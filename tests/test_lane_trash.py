@@ -9,7 +9,7 @@ import pytest
 
 from tests.gate import PATIENCE, Gate
 from tests.lane_jobs import put, worker_of
-from tests.plain_job import end
+from tests.plain_job import PlainJob, end
 from tpool_asyncio._pool import lane as lane_module
 from tpool_asyncio._pool.lane import Lane, _LaneCrew
 from tpool_asyncio._pool.thread_pool import ThreadPool
@@ -324,3 +324,23 @@ def test_chores_for_the_trash_are_not_counted(core: ThreadPool, lane: Lane) -> N
     assert (statistics.submitted, statistics.completed, statistics.queued) == (1, 1, 0)
     lane.release()
     end(core)
+
+
+def test_a_caller_does_not_wait_for_destructors(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Waking(PlainJob):
+        def deliver(self) -> Callable[[], object]:  # type: ignore[override]
+            return self.delivered.set
+
+    class Slow:
+        def __del__(self) -> None:
+            woken.append(job.delivered.is_set())
+
+    woken = list[bool]()
+    asleep(lane)
+    lane._crew.dozing = True  # so what is dropped waits until the worker goes idle
+    job = Waking(lambda: lane.discard([Slow()]))
+    lane.submit(job)
+    job.result()
+    wait_for(lambda: woken)
+    assert woken == [True]
+    lane.release()

@@ -217,6 +217,52 @@ def test_fork_with_calls_running_and_queued_leaves_them_to_the_parent() -> None:
 
 
 @needs_fork
+def test_fork_while_another_thread_has_the_lock_and_a_destructor_wants_it() -> None:
+    program = """
+    import os, signal
+    os.register_at_fork(after_in_child=lambda: signal.alarm(20))
+    import asyncio, threading
+    from tpool_asyncio import tpool
+    parent = os.getpid()
+    opened, held, let_go = threading.Event(), threading.Event(), threading.Event()
+    class Asks:
+        def __del__(self):
+            counts = pool.statistics().queued, other.statistics().queued
+            if os.getpid() != parent:
+                print("asked", counts, flush=True)
+    def hold():
+        with pool._core.lock, other._core.lock:
+            held.set()
+            let_go.wait()
+    pool, other = tpool.Pool(1), tpool.Pool(1)
+    async def main():
+        calls = [each.execute(opened.wait) for each in (pool, other)]
+        while not (pool.statistics().busy and other.statistics().busy):
+            await asyncio.sleep(0)
+        for each in (pool, other):
+            each.execute(id, Asks())  # held by nothing but the queue
+        holder = threading.Thread(target=hold)
+        holder.start()
+        held.wait()
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        let_go.set()
+        holder.join()
+        opened.set()
+        await asyncio.gather(*calls)
+        print("child", status, flush=True)
+        await pool.killall()
+        await other.killall()
+        os._exit(0)
+    asyncio.run(main())
+    """
+    lines = output_of(program, options=("-W", "ignore::DeprecationWarning")).splitlines()
+    assert lines == ["asked (0, 0)", "asked (0, 0)", "child 0"]
+
+
+@needs_fork
 def test_fork_with_a_detached_crew_runs_nothing_twice() -> None:
     program = """
     import asyncio, os, threading

@@ -4,14 +4,16 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from tests.gate import PATIENCE, Gate
 from tests.plain_job import PlainJob, crew_of, end, submit
-from tpool_asyncio._pool import neighbours
+from tpool_asyncio._pool import crew, neighbours, thread_pool
 from tpool_asyncio._pool.chore import Chore
+from tpool_asyncio._pool.complaint import complain
 from tpool_asyncio._pool.thread_pool import Farewell, ThreadPool
 from tpool_asyncio._pool.worker import Worker
 
@@ -186,6 +188,21 @@ def test_an_outcome_arrives_although_the_log_itself_fails(core: ThreadPool) -> N
     assert asked == ["an exception of the type ValueError could not be prepared"]
 
 
+def test_ctrl_c_while_something_is_logged_is_not_lost() -> None:
+    def strike(record: logging.LogRecord) -> bool:
+        raise KeyboardInterrupt
+
+    logger = logging.getLogger("tpool_asyncio")
+    logger.addFilter(strike)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            complain("in the main thread", error=ValueError())
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit(complain, "in another one", error=ValueError()).result()
+    finally:
+        logger.removeFilter(strike)
+
+
 # The end
 
 
@@ -214,3 +231,72 @@ def test_a_thread_does_without_a_library_whose_support_fails(
     monkeypatch.setitem(neighbours._EDGES, "json", "tpool_asyncio.interop._no_such_module")
     assert submit(core, int).result() == 0
     assert "a thread goes on without support for json" in caplog.text
+
+
+def test_a_thread_does_not_even_die_of_it(
+    core: ThreadPool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exits(name: str) -> None:
+        raise SystemExit
+
+    monkeypatch.setitem(neighbours._EDGES, "json", "tpool_asyncio.interop._no_such_module")
+    monkeypatch.setattr(neighbours, "import_module", exits)
+    assert submit(core, int).result() == 0
+    assert "a thread goes on without support for json" in caplog.text
+
+
+# Destructors
+
+
+def test_a_destructor_makes_a_call_as_a_thread_is_being_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    # (1) There is room for a thread. (2) The garbage collector strikes; a destructor makes a call, for which a thread
+    # is started. (3) The first thread is started, too: one of them has to go.
+    pool = ThreadPool(1)
+    jobs: list[PlainJob] = []
+
+    def strikes(*args: Any, **kwargs: Any) -> Worker:
+        if not jobs:
+            jobs.append(submit(pool, int))
+        return Worker(*args, **kwargs)
+
+    monkeypatch.setattr(crew, "Worker", strikes)
+    pool.start_all()
+    assert jobs[0].result() == 0
+    while pool.statistics().threads > 1:
+        pass
+    assert not crew_of(pool).dismissing
+    end(pool)
+
+
+def test_what_hangs_on_dropped_jobs_goes_without_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread_pool, "_SWEEP_FROM", 2)
+    pool = ThreadPool(1)
+    gate, free = Gate(), list[bool]()
+
+    def look() -> None:
+        free.append(pool.lock.acquire(blocking=False))
+        if free[-1]:
+            pool.lock.release()
+
+    class Tag:
+        def __del__(self) -> None:
+            with ThreadPoolExecutor(1) as executor:
+                executor.submit(look).result()
+
+    class TaggedJob(PlainJob):
+        def __init__(self) -> None:
+            super().__init__(int)
+            self.tag = Tag()
+
+    blocker = submit(pool, gate)
+    gate.wait_begun()
+    for _ in range(2):
+        job = TaggedJob()
+        pool.submit(job)
+        assert job.drop()
+        del job
+        pool.dropped()
+    gate.open()
+    blocker.result()
+    end(pool)
+    assert free == [True, True]

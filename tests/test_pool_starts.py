@@ -1,6 +1,7 @@
 """The pool floor: threads that cannot be started."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -135,3 +136,73 @@ def test_a_surplus_that_never_started_sends_nobody_away(core: ThreadPool, monkey
         with pytest.raises(RuntimeError, match="can't start new thread"):
             core.start_all()
     assert not crew_of(core).dismissing  # or else the idle worker would look for its dismissal for ever
+
+
+# Programs watch over the start of threads, by audit hooks for instance, and raise whatever they like
+
+
+def _refuse(self: threading.Thread) -> None:
+    raise PermissionError("no more threads")
+
+
+def test_threads_are_refused(core: ThreadPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _refuse)
+        job = submit(core, int)
+        with pytest.raises(RuntimeError, match=r"no thread could be started.*\(no more threads\)") as caught:
+            job.result()
+        assert isinstance(caught.value.__cause__, PermissionError)
+    has_run = submit(core, int)
+    assert has_run.result() == 0
+
+
+def test_a_thread_is_refused_to_a_worker_that_has_a_job_in_its_hands(
+    core: ThreadPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = crew_of(core)
+    assert crew.scout.acquire(False)  # so that nobody is sent before all of them are queued
+    jobs = [submit(core, int) for _ in range(3)]
+    start = threading.Thread.start
+
+    def starts_one(self: threading.Thread) -> None:
+        monkeypatch.setattr(threading.Thread, "start", _refuse)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", starts_one)
+    crew._send_scout()
+    assert [job.result() for job in jobs] == [0, 0, 0]
+    assert len({*crew.workers}) == 1
+
+
+def test_what_was_handled_when_a_start_failed_is_no_blow_in_other_threads(
+    core: ThreadPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(self: threading.Thread) -> None:
+        try:
+            raise LookupError
+        except LookupError:
+            raise RuntimeError("can't start new thread")  # noqa: B904 - as others do
+
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(int).result()  # so that it has its thread
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            job = executor.submit(submit, core, int).result()
+    with pytest.raises(RuntimeError, match=r"no thread could be started.*\(can't start new thread\)"):
+        job.result()
+
+
+def test_a_blow_is_told_from_a_refused_thread(core: ThreadPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, blows = Worker.start, [TimeoutError("of an alarm")]
+
+    def struck(self: Worker) -> None:
+        if blows:
+            raise blows.pop()
+        start(self)
+
+    monkeypatch.setattr(Worker, "start", struck)
+    with pytest.raises(TimeoutError, match="of an alarm"):
+        submit(core, int)
+    assert submit(core, int).result() == 0
+    end(core)
+    assert (core.statistics().completed, core.statistics().failed) == (2, 0)  # the job that was struck has run, too

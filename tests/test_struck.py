@@ -372,3 +372,86 @@ def test_a_worker_is_taken_out_when_its_last_nap_is_over() -> None:
     resting = Resting(0, [nothing])
     resting.crew.idle = Taken()
     assert resting.rest() is True
+
+
+# The slow paths
+
+
+def dismisses(pool: ThreadPool) -> None:
+    pool.dismiss(lambda: None)
+
+
+def does_without_threads(pool: ThreadPool) -> None:
+    pool.resize(0)
+
+
+@pytest.mark.parametrize("body", [dismisses, does_without_threads])
+def test_there_is_a_crew_to_take_calls_wherever_it_strikes(body: Callable[[ThreadPool], None]) -> None:
+    def strikes(number: int) -> bool:
+        pool = ThreadPool(2)
+        submit(pool, int).result()
+        happened = struck(number, partial(body, pool))
+        assert not crew_of(pool).retired
+        pool.resize(1)
+        submit(pool, int).result()
+        end(pool)
+        return happened
+
+    strikes(sys.maxsize)  # to warm up, see above
+    number = 0
+    while strikes(number):
+        number += 1
+    assert number > 3
+
+
+def test_a_sweep_loses_no_job_wherever_it_strikes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread_pool, "_SWEEP_FROM", 2)
+
+    def strikes_in_sweep(number: int) -> bool:
+        pool = ThreadPool(1)
+        gate = Gate()
+        blocker = submit(pool, gate)
+        gate.wait_begun()
+        jobs = [submit(pool, int) for _ in range(4)]
+        for job in jobs[::2]:
+            assert job.drop()
+        pool.dropped()
+        happened = struck(number, pool.dropped)
+        assert pool.statistics().queued == 2
+        gate.open()
+        for job in (blocker, *jobs[1::2]):
+            job.result()
+        end(pool)
+        return happened
+
+    strikes_in_sweep(sys.maxsize)  # to warm up, see above
+    number = 0
+    while strikes_in_sweep(number):
+        number += 1
+    assert number > 3
+
+
+def test_who_waits_for_the_end_of_threads_is_told_wherever_it_strikes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def strikes(number: int) -> bool:
+        pool, told = ThreadPool(1), list[bool]()
+        gate = Gate()
+        job = submit(pool, gate)
+        gate.wait_begun()
+        farewell = pool.dismiss(lambda: told.append(True))
+        with monkeypatch.context() as patch:
+            patch.setattr(pool, "bid_farewell", lambda: None)  # by the worker, which is late
+            gate.open()
+            job.result()
+            while not farewell.ended:
+                pass
+            farewell.ended[0].join(PATIENCE)
+        happened = struck(number, pool.bid_farewell)
+        pool.bid_farewell()
+        assert told
+        return happened
+
+    strikes(sys.maxsize)  # to warm up, see above
+    number = 0
+    while strikes(number):
+        number += 1
+    assert number > 3

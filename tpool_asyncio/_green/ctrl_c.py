@@ -44,6 +44,9 @@ class CtrlC:
             signal(SIGINT, self._handler)
         except ValueError:  # pragma: no cover - in a subinterpreter, which has no signals
             return False
+        except BaseException:  # out of another signal's handler, or Ctrl-C a moment before
+            self.give_back()
+            raise
         return True
 
     def give_back(self) -> None:

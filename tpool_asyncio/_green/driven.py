@@ -46,7 +46,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from tpool_asyncio._green.interrupts import Interrupt
-from tpool_asyncio._pool.job import call_name
+from tpool_asyncio._pool.job import call_name, is_caught_by
 from tpool_asyncio._pool.native import get_ident
 from tpool_asyncio._pool.refusal import close_unused
 
@@ -154,7 +154,7 @@ class Driven(greenlet):
             # Without this frame the traceback starts in the user's code, and does not lead back to this greenlet.
             self._traceback = error.__traceback__ and error.__traceback__.tb_next
             self._error = BaseException.with_traceback(error, self._traceback)
-            if self._interrupts and isinstance(error, CancelledError):  # out of the waiting of some other library
+            if self._interrupts and is_caught_by(error, CancelledError):  # out of the waiting of some other library
                 self._error = self._exchange(error)
         self._over = True
         value = None
@@ -269,7 +269,7 @@ def _await_for(driven: Driven, awaitable: Any) -> Generator[Any, Any, Any]:
         return _throw(driven, GeneratorExit())  # which raises it when the greenlet has been ended
     except BaseException as error:
         traceback = error.__traceback__ and error.__traceback__.tb_next
-        return _throw(driven, driven._exchange(error) if isinstance(error, CancelledError) else error, traceback)
+        return _throw(driven, driven._exchange(error) if is_caught_by(error, CancelledError) else error, traceback)
     else:
         driven.parent = getcurrent()
         return driven.switch(value)
@@ -295,7 +295,7 @@ def _take_detour(driven: Driven) -> Any:
 
 def _throw(driven: Driven, error: BaseException, traceback: types.TracebackType | None = None) -> Any:
     """Raise an exception where a greenlet waits, with a traceback; return what it wants then."""
-    closing = isinstance(error, GeneratorExit)
+    closing = is_caught_by(error, GeneratorExit)
     if closing:
         finish_at_once(driven, RuntimeError("this green thread is being closed, so that it cannot wait any more"))
     if closing or driven._given_up:
@@ -318,7 +318,7 @@ def _throw(driven: Driven, error: BaseException, traceback: types.TracebackType 
             wanted is not None and not getattr(wanted, "_asyncio_future_blocking", False)
         ):
             close_unused(wanted)  # as `_await_for` would have done
-            if isinstance(error, CancelledError):  # pragma: no branch - after a switch of greenlets
+            if is_caught_by(error, CancelledError):  # pragma: no branch - after a switch of greenlets
                 error = driven._exchange(error)
     target = driven if detour is None else detour
     driven.parent = getcurrent()
@@ -334,7 +334,7 @@ def conclude(driven: Driven) -> Any:
     for interrupt in driven._interrupts:
         driven._withdraw(interrupt)
     value, error = driven._value, driven._error
-    if driven._late is not None and not isinstance(error, (SystemExit, KeyboardInterrupt)):
+    if driven._late is not None and not is_caught_by(error, (SystemExit, KeyboardInterrupt)):
         driven._late.__context__ = error
         error, driven._late = driven._late, None
     if error is None:

@@ -19,10 +19,11 @@ from tpool_asyncio._loop.entrance import new_entrance
 from tpool_asyncio._loop.import_watch import watch_imports
 from tpool_asyncio._loop.loop_job import LoopJob, presentable
 from tpool_asyncio._pool.importing import module_locks
-from tpool_asyncio._pool.job import new_claim
+from tpool_asyncio._pool.job import is_caught_by, new_claim
 from tpool_asyncio._pool.lane import Lane
 from tpool_asyncio._pool.refusal import not_callable_error
 from tpool_asyncio._pool.thread_pool import ThreadPool
+from tpool_asyncio._pool.worker import Worker
 
 __all__ = ["call_and_park"]
 
@@ -119,8 +120,8 @@ def call_and_park(
         driven.parent.switch(parking)  # type: ignore[union-attr]
         error, call.error = call.error, None  # pragma: no cover - after a switch of greenlets
         if error is not None:  # pragma: no cover - after a switch of greenlets
-            in_place = submit != pool.submit or pool.size == 0
-            raise error if in_place and isinstance(error, CancelledError) else presentable(error, call.name)
+            in_place = isinstance(getattr(submit, "__self__", None), (Worker, ThreadPool))  # in this very greenlet
+            raise error if in_place and is_caught_by(error, CancelledError) else presentable(error, call.name)
         # Whoever has settled the call holds it until this gives way again.
         value, call.value = call.value, None  # pragma: no cover - after a switch of greenlets
         return value  # pragma: no cover - after a switch of greenlets

@@ -11,7 +11,7 @@ from greenlet import GreenletExit
 from tpool_asyncio._green.driven import Driven, begin, drive
 from tpool_asyncio._green.hub import Hub
 from tpool_asyncio._green.waiting import can_wait, current_driven, give_way, wait
-from tpool_asyncio._pool.job import call_name
+from tpool_asyncio._pool.job import call_name, is_caught_by
 from tpool_asyncio._pool.refusal import shown
 
 __all__ = ["GreenThread", "kill_error"]
@@ -64,7 +64,7 @@ class GreenThread(Driven, Generic[T]):
             self._start()
 
     def _ended(self) -> None:
-        if self._error is not None and isinstance(self._error, (SystemExit, KeyboardInterrupt)):
+        if is_caught_by(self._error, (SystemExit, KeyboardInterrupt)):
             self._hub._leaver = self
         if self._waiters is not None:
             waiters, self._waiters = self._waiters, None

@@ -209,10 +209,11 @@ class Hub:
         """
         script = self._script
         loop = self.loop
-        script.awaited = awaited
-        script.loop = loop
-        taken = self._ctrl_c.take()
+        taken = False
         try:
+            script.awaited = awaited
+            script.loop = loop
+            taken = self._ctrl_c.take()
             if script.interrupts:
                 awaited.cancel()
                 loop.call_soon(loop.stop)  # which the other can only do to a loop that runs

@@ -25,6 +25,7 @@ from tpool_asyncio._loop.pool import Pool as AsyncPool
 from tpool_asyncio._pool.asking import asking
 from tpool_asyncio._pool.default import DEFAULT_SIZE
 from tpool_asyncio._pool.importing import module_locks
+from tpool_asyncio._pool.job import is_caught_by
 from tpool_asyncio._pool.lane import Lane
 from tpool_asyncio._pool.refusal import close_unused
 from tpool_asyncio._pool.statistics import Statistics
@@ -375,7 +376,7 @@ def _execute(
     if worker is not None and pool._core.serves(worker) and asyncio._get_running_loop() is None:
         job = way._execute_inline(worker, fn, args, kwargs)
         if job is not None:
-            if isinstance(job.error, asyncio.CancelledError):
+            if is_caught_by(job.error, asyncio.CancelledError):
                 raise job.error  # nothing here can look cancelled, and the call around may want to pass it on
             return outcome_of(job)  # type: ignore[no-any-return]
     try:

@@ -30,7 +30,7 @@ from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.loop_job import TOLD_TO_STOP, LoopJob, outcome_of
 from tpool_asyncio._pool.complaint import complain
 from tpool_asyncio._pool.importing import LOOK_AGAIN, import_error, stuck_in_import
-from tpool_asyncio._pool.job import new_claim
+from tpool_asyncio._pool.job import is_caught_by, new_claim
 from tpool_asyncio._pool.lane import Lane
 from tpool_asyncio._pool.native import LockType, allocate_lock
 from tpool_asyncio._pool.refusal import not_callable_error
@@ -181,7 +181,7 @@ class ScriptCall(LoopJob):
     def drop_outcome(self) -> None:
         """Let go of an outcome that comes too late. In any thread, since no loop need be there."""
         error, self.error, self.value = self.error, None, None
-        if error is not None and not isinstance(error, TOLD_TO_STOP):
+        if error is not None and not is_caught_by(error, TOLD_TO_STOP):
             complain("%s raised an exception after its caller had stopped waiting for it", self.name, error=error)
 
 

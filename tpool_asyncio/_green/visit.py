@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tpool_asyncio._loop.errand import AsyncErrand
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.token import Token
+from tpool_asyncio._pool.job import is_caught_by
 from tpool_asyncio._pool.refusal import not_callable_error
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class _Visit(AsyncErrand):
         self._ended = True
         self._watch = None  # it leads back to this
         future = self.future
-        if isinstance(error, asyncio.CancelledError):
+        if is_caught_by(error, asyncio.CancelledError):
             future.cancel()
         if future.set_running_or_notify_cancel():
             if error is None:

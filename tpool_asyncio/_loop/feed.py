@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 from tpool_asyncio._loop.from_thread import run, run_sync
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.token import Token, token_here
+from tpool_asyncio._pool.job import is_caught_by
 from tpool_asyncio._pool.refusal import close_unused, shown
 from tpool_asyncio._pool.size import check_batch
 
@@ -148,7 +149,7 @@ class _Feed(Generic[T]):
                     await aclose()
         except BaseException as error:
             self._error = error
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            if is_caught_by(error, (KeyboardInterrupt, SystemExit)):
                 raise
         finally:
             self._over = True

@@ -5,7 +5,7 @@ import concurrent.futures
 from typing import TYPE_CHECKING, Any
 
 from tpool_asyncio._loop.mailbox import Mailbox
-from tpool_asyncio._pool.job import Job
+from tpool_asyncio._pool.job import Job, is_caught_by
 
 if TYPE_CHECKING:
     import weakref
@@ -71,7 +71,7 @@ class LoopJob(Job):
     def drop_outcome(self) -> None:
         """Let go of an outcome that comes too late, but not of an error without a word."""
         error, self.error, self.value = self.error, None, None
-        if error is not None and not isinstance(error, TOLD_TO_STOP):
+        if error is not None and not is_caught_by(error, TOLD_TO_STOP):
             self.get_loop().call_exception_handler(
                 {
                     "message": f"{self.name} raised an exception after its caller had stopped waiting for it",
@@ -86,7 +86,7 @@ def presentable(error: BaseException, name: str) -> BaseException:
 
     A `StopIteration` would end the coroutine that awaits, and a `CancelledError` would make it look cancelled.
     """
-    if isinstance(error, (StopIteration, asyncio.CancelledError)):
+    if is_caught_by(error, (StopIteration, asyncio.CancelledError)):
         wrapped = RuntimeError(f"{name} raised {type(error).__name__}, which a call cannot hand on as it is")
         wrapped.__cause__ = error
         return wrapped

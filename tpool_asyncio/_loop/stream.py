@@ -58,6 +58,7 @@ from tpool_asyncio._loop.loop_job import presentable
 from tpool_asyncio._loop.source import Source
 from tpool_asyncio._pool.chore import Chore
 from tpool_asyncio._pool.complaint import complain
+from tpool_asyncio._pool.job import is_caught_by
 from tpool_asyncio._pool.native import RLock, get_ident
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ class Stream:
     def end(self) -> BaseException | None:
         """Return the error with which the iteration ends, the first time, or None."""
         error, self._error = self._error, None
-        if isinstance(error, StopAsyncIteration):  # which would end the iteration as if there had been no error
+        if is_caught_by(error, StopAsyncIteration):  # which would end the iteration as if there had been no error
             wrapped = RuntimeError(f"{self._name} raised StopAsyncIteration")
             wrapped.__cause__ = error
             return wrapped

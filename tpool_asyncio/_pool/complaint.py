@@ -1,7 +1,8 @@
 """How the package says what it can tell no caller."""
 
 import logging
-from contextlib import suppress
+
+from tpool_asyncio._pool.native import in_main_thread
 
 __all__ = ["complain"]
 
@@ -12,7 +13,12 @@ def complain(message: str, *args: object, error: BaseException | None = None) ->
     """Log an error, or else the exception that is being handled. Any thread.
 
     It never raises, whatever handlers, filters and exceptions of the user do: a worker that died of it would leave its
-    caller waiting for ever.
+    caller waiting for ever. In the main thread Ctrl-C, and what else signal handlers raise to end the program, passes.
     """
-    with suppress(BaseException):
+    try:
         _logger.error(message, *args, exc_info=error or True)
+    except Exception:
+        pass
+    except BaseException:
+        if in_main_thread():
+            raise

@@ -51,7 +51,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tpool_asyncio._pool.job import Job
-from tpool_asyncio._pool.native import allocate_lock
+from tpool_asyncio._pool.native import allocate_lock, in_main_thread, new_thread
 from tpool_asyncio._pool.worker import Worker
 
 if TYPE_CHECKING:
@@ -159,7 +159,9 @@ class Crew:
                 try:
                     if startable and self.queue and self.hire(scouting=True):
                         return
-                except (RuntimeError, MemoryError) as error:
+                except Exception as error:
+                    if not _tells_of_no_thread(error):
+                        raise
                     startable = self._start_failed(error)
                 self._put_back()
                 if not self._wants_scout(startable) or not self.scout.acquire(False):
@@ -207,6 +209,7 @@ class Crew:
                     return False
                 worker = Worker(self, self.pool.next_thread_name(), scouting=scouting)
                 self.workers.add(worker)
+                self.recount()  # the garbage collector may have struck since the look, and had somebody else hired
                 self.pool.keep(self)
             worker.start()
         except BaseException as error:
@@ -215,7 +218,7 @@ class Crew:
                 self._strike_off(worker)
             blow = error.__context__
             try:
-                if type(error) is RuntimeError and blow is not None and blow is not handled:
+                if type(error) is RuntimeError and blow is not None and blow is not handled and in_main_thread():
                     raise blow from None  # it has struck a lock of `threading`, which complains of its being released
                 raise
             finally:
@@ -358,3 +361,18 @@ class Crew:
     def recount(self) -> None:
         """Bring ``dismissing`` up to date, under the lock of the pool, after a change of what it depends on."""
         self.dismissing = self.retired or self._active() > self.size
+
+
+def _tells_of_no_thread(error: Exception) -> bool:
+    """Return whether an error out of the start of a thread means that none can be started, and is no blow.
+
+    It may be of any type, since programs watch over the start of threads by audit hooks. In the main thread, where it
+    may be a blow as well, it depends on whether a thread that has nothing to do can be started.
+    """
+    if isinstance(error, (RuntimeError, MemoryError)) or not in_main_thread():
+        return True
+    try:
+        new_thread(int, "tpool-attempt").start()
+    except Exception:
+        return True
+    return False

@@ -391,17 +391,18 @@ class Engine(EngineFace):
 
     # Fork
 
-    def after_fork_in_child(self) -> None:
-        """Start afresh: executors and calls are the parent's."""
+    def after_fork_in_child(self) -> object:
+        """Start afresh: executors and calls are the parent's. See `ThreadPool.after_fork_in_child`."""
         # Never let go of: to collect an executor would wake the threads of the parent, or wait for a lock they hold.
         _of_parents.extend(outlet.executor for outlet in self._outlets)
         for item in self._waiting:
             if not isinstance(item, Parting):
                 item.claim = SPENT
         self._forked = True
+        left = (self.local.mailbox, self._waiting, self._in_hand, self._partings, self._threads.after_fork_in_child())
         self.local.mailbox = None
-        self._threads.after_fork_in_child()
         self._start_afresh()
+        return left
 
 
 _of_parents: list[Any] = []

@@ -19,12 +19,14 @@ Why a byte array, and why the context may be None
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar
 
 if TYPE_CHECKING:
     from contextvars import Context
 
-__all__ = ["ENDED", "SPENT", "Claim", "Job", "Wrapper", "call_name", "new_claim"]
+__all__ = ["ENDED", "SPENT", "Claim", "Job", "Wrapper", "call_name", "is_caught_by", "new_claim"]
+
+E = TypeVar("E", bound=BaseException)
 
 ENDED = "a call that has ended"
 """What messages call a job whose function has been let go of."""
@@ -142,3 +144,12 @@ def call_name(fn: object) -> str:
     if type(name) is not str:
         name, module = type(fn).__qualname__, type(fn).__module__
     return f"{module}.{name}" if type(module) is str and module != "builtins" else name
+
+
+def is_caught_by(error: BaseException | None, kinds: type[E] | tuple[type[E], ...]) -> TypeGuard[E]:
+    """Return whether an ``except`` with these kinds would catch an error; never raises, whatever the error is.
+
+    `isinstance` asks the error itself for its ``__class__``, which may be a property of the user's that fails. In the
+    middle of handing over an outcome, that would leave the caller waiting for ever, and others with him.
+    """
+    return issubclass(type(error), kinds)

@@ -81,6 +81,7 @@ class _LaneCrew(Crew):
 
     def rest(self, worker: "Worker") -> bool | None:
         if self.trash:
+            worker.wake_caller()  # who is not to wait for what destructors do
             self.empty_trash()
         if self.dozing:
             self.idle_timeout = _DOZE

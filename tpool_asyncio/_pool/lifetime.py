@@ -66,8 +66,8 @@ def _living() -> "list[ThreadPool | Engine]":
 
 
 def _after_fork_in_child() -> None:
-    for pool in _living():
-        pool.after_fork_in_child()
+    left = [pool.after_fork_in_child() for pool in _living()]
+    del left  # when all of them have started afresh
 
 
 def _before_threads() -> None:

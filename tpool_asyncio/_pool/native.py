@@ -21,7 +21,17 @@ from importlib.machinery import BuiltinImporter
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["LockType", "RLock", "allocate_lock", "current_thread", "get_ident", "is_patched", "local", "new_thread"]
+__all__ = [
+    "LockType",
+    "RLock",
+    "allocate_lock",
+    "current_thread",
+    "get_ident",
+    "in_main_thread",
+    "is_patched",
+    "local",
+    "new_thread",
+]
 
 if TYPE_CHECKING:
     from _thread import LockType, RLock, allocate_lock, get_ident
@@ -41,6 +51,11 @@ def _threading() -> ModuleType:
         original: ModuleType = patcher.original("threading")
         return original
     return threading
+
+
+def in_main_thread() -> bool:
+    """Return whether this is the thread in which signal handlers run."""
+    return get_ident() == threading.main_thread().ident
 
 
 def is_patched() -> bool:

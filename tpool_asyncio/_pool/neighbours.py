@@ -43,5 +43,5 @@ def greet(worker: "Worker") -> None:
         if sys.modules.get(library) is not None:
             try:
                 import_module(edge).greet(worker)
-            except Exception:
+            except BaseException:  # of which the thread would die, with a job in its hands
                 complain("a thread goes on without support for %s", library)

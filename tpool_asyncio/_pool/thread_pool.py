@@ -211,35 +211,43 @@ class ThreadPool:
             crews = self._all_crews()
             if self._dropped < _SWEEP_FROM or self._dropped * 2 < sum(len(crew.queue) for crew in crews):
                 return
-            self._sweep(crews)
+            swept = self._sweep(crews)
         for crew in crews:
             crew.stir()  # a worker may have found the queue empty and gone idle
+        del swept  # without the lock, since whoever else has held these jobs may have hung something on them
 
     def discard_dropped(self) -> None:
         """Note that an empty job has been taken out of its queue."""
         with self.lock:
             self._dropped -= 1
 
-    def _sweep(self, crews: Iterable[Crew]) -> None:
+    def _sweep(self, crews: Iterable[Crew]) -> list[Job]:
         """Take the empty jobs out of the queues, so that a pool that is stuck does not collect them for ever.
 
         Under the lock, so that no worker finds the queue empty and leaves for good meanwhile. A queue is emptied job
         by job, since workers may pop at the same time, and from its tail, so that they get what is next. What is still
         wanted goes back in one operation. Only a job that is queued in between may overtake others, and in a lane
         there is none, since that takes the lock.
+
+        A signal handler may raise here. So no job is ever in none but the interpreter's hands: they go from the queue
+        to a list in one call of C code, and if that is all that comes to pass, all of them go back.
+
+        Returns the empty jobs, to be let go of without the lock.
         """
+        swept: list[Job] = []
         for crew in crews:
-            wanted: list[Job] = []
-            while True:
-                try:
-                    job = crew.queue.pop()
-                except IndexError:
-                    break
-                if job.claim:
-                    wanted.append(job)
-                else:
-                    self._dropped -= 1
-            crew.queue.extendleft(wanted)
+            taken: list[Job] = []
+            back, dropped = taken, 0
+            try:
+                with suppress(IndexError):
+                    taken.extend(iter(crew.queue.pop, None))
+                wanted = [job for job in taken if job.claim]
+                swept += [job for job in taken if not job.claim]
+                back, dropped = wanted, len(taken) - len(wanted)
+            finally:
+                self._dropped -= dropped
+                crew.queue.extendleft(back)
+        return swept
 
     # Size
 
@@ -272,8 +280,8 @@ class ThreadPool:
     def _set_crew_size(self, crew: Crew, size: int) -> None:
         if size == 0:
             # A job may yet reach this crew from a thread that has loaded `submit` before; somebody has to run it.
-            self.retire([crew])
             self._new_crew()
+            self.retire([crew])
         else:
             crew.size = size
             crew.recount()
@@ -298,12 +306,13 @@ class ThreadPool:
         """Retire all crews: they run what they have, then their threads end. The next job starts a new crew.
 
         Lanes that are in use keep their threads unless ``with_lanes``, but have to do what they have been given so far.
-        ``done`` is called once, from any thread, when only spared workers are left; at once if there are no others.
+        ``done`` is called from any thread when only spared workers are left; at once if there are no others. That is
+        once, unless a signal handler raises in between; then it may be once more.
         """
         with self.lock:
             crews = self._crews + self.lanes.dismiss(all_of_them=with_lanes)
+            self._new_crew()  # first, so that there is one whatever strikes in between
             self.retire(crews)
-            self._new_crew()
             farewell = Farewell(crews, spared, done)
             marked = self.lanes.set_milestones(farewell)
             self._farewells.append(farewell)
@@ -337,12 +346,19 @@ class ThreadPool:
     def bid_farewell(self) -> None:
         """Say that it is done to whoever waits for crews that have nothing left to do."""
         if self._farewells:
-            with self.lock:
-                askers = {worker for farewell in self._farewells if farewell.waited_for for worker in farewell.spared}
-                complete = [farewell for farewell in self._farewells if farewell.complete(askers)]
-                self._farewells = [farewell for farewell in self._farewells if farewell not in complete]
-            for farewell in complete:
-                farewell.done()
+            complete: list[Farewell] = []
+            try:
+                with self.lock:
+                    askers = {worker for other in self._farewells if other.waited_for for worker in other.spared}
+                    complete = [farewell for farewell in self._farewells if farewell.complete(askers)]
+                    self._farewells = [farewell for farewell in self._farewells if farewell not in complete]
+                for farewell in complete:
+                    farewell.done()
+            except BaseException:
+                for farewell in complete:  # nobody else would say it; and to hear it twice does no harm
+                    with suppress(RuntimeError):
+                        farewell.done()
+                raise
 
     def detach(self, farewell: Farewell) -> list[RunningCall]:
         """Forget the crews of a farewell that takes too long; return what they still run."""
@@ -435,9 +451,15 @@ class ThreadPool:
 
     # Fork
 
-    def after_fork_in_child(self) -> None:
-        """Start afresh: of the parent's threads none is here, and its jobs are the parent's to run."""
+    def after_fork_in_child(self) -> object:
+        """Start afresh: of the parent's threads none is here, and its jobs are the parent's to run.
+
+        Returns what is to be let go of when all pools have started afresh, as that may run code of the user, which may
+        use any of them; and whoever had a lock of the parent's never gives it back here.
+        """
+        left: list[object] = [self.local.mailbox, self._farewells]
         for crew in self._all_crews():
+            left.append(crew.queue.copy())
             crew.queue.clear()
             crew.retired = crew.dismissing = True
         self.lanes.lose()
@@ -448,6 +470,7 @@ class ThreadPool:
             worker.orphaned = True  # pragma: no cover
         self.local.mailbox = None
         self._start_afresh()
+        return left
 
 
 def _nothing() -> None:

@@ -12,6 +12,7 @@ Who decides about the outcome
     a call that runs is never cancelled.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tpool_asyncio._pool.complaint import complain
@@ -73,7 +74,8 @@ class Ticket:
         else:
             error = future.exception()
             if error is not None:
-                error = outcome_error(error, outlet, job.name)
+                with suppress(Exception):  # an error of the user's, which may fail in whatever it is asked for
+                    error = outcome_error(error, outlet, job.name)
         value = future.result() if error is None else None
         outlet.engine.count(error)
         self._end()
