@@ -442,7 +442,7 @@ async def test_a_factory_that_returns_something_else() -> None:
 
     for factory in (connect, dict):
         pool = tpool.Pool.over(factory)  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match=r"is no concurrent.futures.Executor"):
+        with pytest.raises(TypeError, match=r"is no Executor of concurrent.futures"):
             await pool.execute(abs, -1)
         await pool.killall()
 
