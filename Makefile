@@ -2,6 +2,7 @@
 #
 #   PYTHON=python3.12   which Python to make .venv with
 #   ARGS="..."          handed on to the program that a target runs
+#   PROCESSES=4         in how many processes the tests run; 0 is this one, for a debugger
 #   MINUTES=5           how long make soak goes on
 #   BASE=v0.1.0         what make bench-compare holds the files against
 #   FIGURES="..."       the files for make plots and make tables, by default all that make bench has written
@@ -9,11 +10,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+PROCESSES ?= 2
 MINUTES ?= 1
 BASE ?=
 FIGURES ?= $(wildcard benchmarks/results/all-*.json)
 
 BIN := $(VENV)/bin
+PYTEST = -m pytest -n $(PROCESSES) --dist worksteal
 PIP_INSTALL = -m pip install -qq --disable-pip-version-check
 
 # The lower bounds of the dependencies are older than some Pythons, so they are tried with the oldest that is there.
@@ -38,10 +41,10 @@ demo: $(VENV)/.ready-demo ## hash and file the standard library in three ways, a
 	$(BIN)/python -m tpool_asyncio demo $(ARGS)
 
 test: $(VENV)/.ready-test ## the tests, with branch coverage
-	$(BIN)/python -m pytest --cov --cov-branch --cov-report=term $(ARGS)
+	$(BIN)/python $(PYTEST) --cov --cov-branch --cov-report=term $(ARGS)
 
 test-lowest: $(LOWEST_VENV)/.ready ## the tests, with the oldest dependencies that pyproject.toml allows
-	$(LOWEST_VENV)/bin/python -m pytest $(ARGS)
+	$(LOWEST_VENV)/bin/python $(PYTEST) $(ARGS)
 
 lint: $(VENV)/.ready-lint ## style, format, types, and which floor imports which
 	$(BIN)/python -m ruff check
@@ -72,7 +75,7 @@ soak: $(VENV)/.ready-test ## everything at once for MINUTES=1 or more, every cal
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) $(ARGS)
 
 coverage: $(VENV)/.ready-test ## the tests, and an HTML report of the lines they miss in htmlcov
-	$(BIN)/python -m pytest --cov --cov-branch --cov-report=term --cov-report=html $(ARGS)
+	$(BIN)/python $(PYTEST) --cov --cov-branch --cov-report=term --cov-report=html $(ARGS)
 
 combinations: $(VENV)/.ready-test ## docs/combinations.md, from the tests that pass
 	$(BIN)/python -m pytest --quiet --combinations=combinations.json -m combination $(ARGS)
