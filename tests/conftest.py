@@ -57,6 +57,8 @@ def no_thread_left() -> Iterator[None]:
         time.sleep(0.001)
     left = [thread for thread in threading.enumerate() if thread not in before]
     for thread in left:
+        while not thread.is_alive() and thread in threading.enumerate():
+            time.sleep(0.001)  # another thread is just starting it
         thread.join(10)
     assert not [thread for thread in left if thread.is_alive()]
 

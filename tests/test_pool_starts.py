@@ -192,15 +192,16 @@ def test_what_was_handled_when_a_start_failed_is_no_blow_in_other_threads(
         job.result()
 
 
-def test_a_blow_is_told_from_a_refused_thread(core: ThreadPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    start, blows = Worker.start, [TimeoutError("of an alarm")]
+@pytest.mark.parametrize("times", [1, 2, 15])
+def test_blows_are_told_from_a_refused_thread(times: int, core: ThreadPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, blows = threading.Thread.start, [TimeoutError("of an alarm")] * times
 
-    def struck(self: Worker) -> None:
+    def struck(self: threading.Thread) -> None:
         if blows:
             raise blows.pop()
         start(self)
 
-    monkeypatch.setattr(Worker, "start", struck)
+    monkeypatch.setattr(threading.Thread, "start", struck)
     with pytest.raises(TimeoutError, match="of an alarm"):
         submit(core, int)
     assert submit(core, int).result() == 0

@@ -47,10 +47,10 @@ What if a signal handler raises
 import sys
 from collections import deque
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from tpool_asyncio._pool.job import Job
+from tpool_asyncio._pool.job import Job, is_caught_by
 from tpool_asyncio._pool.native import allocate_lock, in_main_thread, new_thread
 from tpool_asyncio._pool.worker import Worker
 
@@ -66,6 +66,9 @@ _ABSENT: Any = object()
 
 _LOOK_AGAIN = 0.5
 """Seconds after which a worker looks up from its rest, once a signal handler has raised in between."""
+
+_ATTEMPTS = 20
+"""How often a thread has to be refused before that is taken for more than signal handlers that raise in between."""
 
 
 class Crew:
@@ -367,12 +370,15 @@ def _tells_of_no_thread(error: Exception) -> bool:
     """Return whether an error out of the start of a thread means that none can be started, and is no blow.
 
     It may be of any type, since programs watch over the start of threads by audit hooks. In the main thread, where it
-    may be a blow as well, it depends on whether a thread that has nothing to do can be started.
+    may be a blow as well, it depends on whether a thread that has nothing to do can be started; which a storm of
+    signals may strike, too, but not each time.
     """
-    if isinstance(error, (RuntimeError, MemoryError)) or not in_main_thread():
+    if is_caught_by(error, (RuntimeError, MemoryError)) or not in_main_thread():
         return True
-    try:
-        new_thread(int, "tpool-attempt").start()
-    except Exception:
-        return True
-    return False
+    for _ in range(_ATTEMPTS):
+        attempt = new_thread(int, "tpool-attempt")
+        with suppress(Exception):
+            attempt.start()
+        if attempt.ident is not None:
+            return False
+    return True
