@@ -19,6 +19,8 @@ from tpool_asyncio._bench.table import as_json, columns, render
 from tpool_asyncio._bench.targets import verdicts
 from tpool_asyncio._bench.workloads import AT_ONCE_20, AT_ONCE_1000, ONE_BY_ONE, WORKLOADS, Workload, run
 
+pytestmark = pytest.mark.timeout(240)  # programs that measure take their time on a busy machine
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
@@ -222,7 +224,7 @@ class TestScripts:
     def script(self, name: str, *arguments: str) -> str:
         command = [sys.executable, str(BENCHMARKS / name), *arguments]
         done = subprocess.run(
-            command, check=False, capture_output=True, text=True, timeout=50, env=child_process.environment()
+            command, check=False, capture_output=True, text=True, timeout=200, env=child_process.environment()
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

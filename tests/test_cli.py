@@ -23,12 +23,14 @@ from tpool_asyncio._cli.files import Inventory, find_files, read_once, standard_
 from tpool_asyncio._cli.heartbeat import Heartbeat
 from tpool_asyncio._cli.work import Database, Record, hash_file
 
+pytestmark = pytest.mark.timeout(240)  # programs that measure take their time on a busy machine
+
 WITHOUT_RICH = "import sys; sys.modules['rich'] = None; from tpool_asyncio._cli.main import main; sys.exit(main())"
 
 
 def cli(*arguments: str, python: Sequence[str] = ("-m", "tpool_asyncio")) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *python, *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=50, env=environment())
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=200, env=environment())
 
 
 def interrupt(program: str, *arguments: str) -> tuple[int, str]:
@@ -260,7 +262,7 @@ class TestArguments:
         reader, writer = os.pipe()
         os.close(reader)
         done = subprocess.run(
-            command, check=False, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=50, env=environment()
+            command, check=False, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=200, env=environment()
         )
         os.close(writer)
         assert (done.returncode, done.stderr) == (1, "")

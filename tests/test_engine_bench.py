@@ -7,6 +7,8 @@ import pytest
 
 from tpool_asyncio._bench.engines import CROWDS, WAYS, measure, render
 
+pytestmark = pytest.mark.timeout(240)  # programs that measure take their time on a busy machine
+
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 @pytest.mark.skipif(sys.platform == "win32", reason="the processes would import this file again")

@@ -45,6 +45,8 @@ import json
 from dataclasses import replace
 from tpool_asyncio._bench.bridge import BRIDGES
 
+pytestmark = pytest.mark.timeout(240)  # programs that measure take their time on a busy machine
+
 made = ended = 0
 
 def counted(fn):
@@ -214,7 +216,7 @@ class TestScripts:
         """Run a script; return what it printed, and the figures it wrote."""
         path = folder / "figures.json"
         command = [sys.executable, str(BENCHMARKS / name), "--rounds", "1", "--json", str(path), *arguments]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=50, env=environment())
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=200, env=environment())
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout, json.loads(path.read_text())
 

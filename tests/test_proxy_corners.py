@@ -88,6 +88,16 @@ class Numbers:
     close = _shut
 
 
+class StoppedClock:
+    monotonic = staticmethod(lambda: 0.0)
+
+
+@pytest.fixture
+def a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a machine takes to read ten items, they come with one trip."""
+    monkeypatch.setattr("tpool_asyncio._loop.stream.time", StoppedClock)
+
+
 async def partly_read() -> Any:
     proxy = Proxy(Numbers(), batch=10)
     async for number in proxy:
@@ -103,6 +113,7 @@ SKIPPING: list[Any] = [
 
 
 @pytest.mark.parametrize("skip", SKIPPING)
+@pytest.mark.usefixtures("a_batch_at_a_time")
 async def test_a_call_that_would_skip_items_is_refused(skip: Any) -> None:
     proxy = await partly_read()
     with pytest.raises(RuntimeError, match=r"Numbers.peek would skip 9 items"):
@@ -110,6 +121,7 @@ async def test_a_call_that_would_skip_items_is_refused(skip: Any) -> None:
     assert await anext(proxy) == 1
 
 
+@pytest.mark.usefixtures("a_batch_at_a_time")
 async def test_so_is_what_cannot_be_awaited_or_takes_the_object_over() -> None:
     proxy = await partly_read()
     with pytest.raises(RuntimeError, match="contains would skip 9 items"):
@@ -121,11 +133,13 @@ async def test_so_is_what_cannot_be_awaited_or_takes_the_object_over() -> None:
     assert await anext(proxy) == 1
 
 
+@pytest.mark.usefixtures("a_batch_at_a_time")
 async def test_the_name_of_the_attribute_decides_and_not_that_of_the_function() -> None:
     proxy = await partly_read()
     assert await proxy.close() == "shut"
 
 
+@pytest.mark.usefixtures("a_batch_at_a_time")
 async def test_a_view_goes_on_with_what_has_been_read_ahead() -> None:
     proxy = await partly_read()
     with tpool.nonblocking(proxy) as view:

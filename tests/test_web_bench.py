@@ -22,6 +22,8 @@ from tpool_asyncio._bench import web, web_load
 from tpool_asyncio._bench.child_process import BenchError, environment
 from tpool_asyncio._bench.web_watch import Watch, quantile
 
+pytestmark = pytest.mark.timeout(240)  # programs that measure take their time on a busy machine
+
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[int]:

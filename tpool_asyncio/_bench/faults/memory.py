@@ -90,6 +90,9 @@ def many_green_threads(way: Any) -> None:
             for thread in [way.spawn(execute, int) for _ in range(100)]:
                 thread.wait()
 
+    barrier = threading.Barrier(way.size)  # so that all threads of the pool are there
+    for thread in [way.spawn(execute, barrier.wait) for _ in range(way.size)]:
+        thread.wait()
     threads(200)
     before = _blocks()
     number = max(200, way.many(2_000))
