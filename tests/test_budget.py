@@ -71,7 +71,7 @@ class TestMarks:
 
 
 class TestByHand:
-    @pytest.mark.parametrize("each", [1, 3, TURN + 1])
+    @pytest.mark.parametrize("each", [1, 3, TURN + 1, TURN + 2])
     async def test_every_scenario_leaves_all_as_it_was(self, each: int) -> None:
         by_hand = ByHand(each)
         scenarios = by_hand.scenarios()
@@ -85,6 +85,7 @@ class TestByHand:
                 assert not by_hand.hand.crew.queue
                 assert list(by_hand.hand.crew.idle) == [by_hand.hand.worker]
                 assert not by_hand.hand.mailbox.outcomes
+                assert not by_hand.hand.mailbox.scheduled.locked()
                 assert by_hand.core.submit == by_hand.hand.crew.submit
         by_hand.close()
 

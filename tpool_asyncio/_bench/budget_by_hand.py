@@ -130,6 +130,7 @@ class ByHand:
         del calls, call
         mark()
         self.hand.rest()
+        await asyncio.sleep(0)  # for the drain that finds nothing more, and gives its token back
 
     async def collected(self, mark: Mark) -> None:
         """The same with the garbage collector on, which begins at zero."""
