@@ -48,14 +48,17 @@ def number(value: float | None) -> str:
 
 
 def measured_on(files: Sequence[File]) -> Iterator[str]:
-    """Say when and on what machine."""
+    """Say when and on what machine, and what several files have in common once."""
+    columns: dict[str, list[str]] = {}
     for file in files:
         machine = file["machine"]
         packages = ", ".join(f"{name} {version}" for name, version in file["packages"].items())
-        yield (
-            f"- {where(file)}: {file['date'][:10]}, revision {file['revision']}, {machine['processors']} processors"
+        text = (
+            f"{file['date'][:10]}, revision {file['revision']}, {machine['processors']} processors"
             f" ({machine['processor']}), {machine['system']} {machine['release']}; {packages}"
         )
+        columns.setdefault(text, []).append(where(file))
+    yield from (f"- {'; '.join(names)}: {text}" for text, names in columns.items())
     yield ""
 
 

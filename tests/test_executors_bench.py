@@ -12,12 +12,12 @@ from tests.test_bench import BENCHMARKS, figures_of
 from tpool_asyncio._bench.child_process import environment
 from tpool_asyncio._bench.executors import EXECUTORS, verdicts
 
+pytestmark = pytest.mark.timeout(240)  # programs that measure take their time on a busy machine
+
 CALLS_MADE = """
 from dataclasses import replace
 import json, threading
 from tpool_asyncio._bench.executors import CONTESTANTS, EXECUTORS
-
-pytestmark = pytest.mark.timeout(240)  # programs that measure take their time on a busy machine
 
 made = {{}}
 for name, contestant in CONTESTANTS.items():

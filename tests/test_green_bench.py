@@ -18,6 +18,8 @@ from tpool_asyncio._bench.green_calls import CROWD, GREEN_CALLS, SCRIPT
 from tpool_asyncio._bench.subject import Subject
 from tpool_asyncio._bench.table import as_json, render
 
+pytestmark = pytest.mark.timeout(240)  # programs that measure take their time on a busy machine
+
 SUBJECTS = {"green_calls": GREEN_CALLS, "bridge": BRIDGES}
 
 CALLS_MADE = """
@@ -44,8 +46,6 @@ AWAITS_MADE = """
 import json
 from dataclasses import replace
 from tpool_asyncio._bench.bridge import BRIDGES
-
-pytestmark = pytest.mark.timeout(240)  # programs that measure take their time on a busy machine
 
 made = ended = 0
 

@@ -25,6 +25,8 @@ from tpool_asyncio._bench.proxy_queries import QUERIES
 from tpool_asyncio._bench.proxy_rows import ROWS
 from tpool_asyncio._bench.table import render
 
+pytestmark = pytest.mark.timeout(240)  # programs that measure take their time on a busy machine
+
 ROWS_MADE = 300
 LINES_MADE = 250
 
@@ -46,8 +48,6 @@ print(json.dumps(taken))
 TRIPS = """
 from tpool_asyncio import tpool
 from tpool_asyncio._bench import proxy_queries
-
-pytestmark = pytest.mark.timeout(240)  # programs that measure take their time on a busy machine
 
 for name in {names!r}:
     with proxy_queries.CONTESTANTS[name].open({path!r}) as measure:

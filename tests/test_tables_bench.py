@@ -78,7 +78,8 @@ def test_scale_fairness_and_stalls(both: str) -> None:
 
 def test_the_machine_is_said(both: str) -> None:
     assert both.splitlines()[0] == (
-        "- CPython 3.11.9, asyncio: 2030-01-02, revision abc, 2 processors (Some Processor), Linux 6.1; anyio 4.9"
+        "- CPython 3.11.9, asyncio; CPython 3.13.1, asyncio: 2030-01-02, revision abc, 2 processors (Some Processor),"
+        " Linux 6.1; anyio 4.9"
     )
 
 
