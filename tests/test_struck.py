@@ -218,6 +218,22 @@ def test_it_strikes_while_a_thread_is_being_started(alive: bool, monkeypatch: py
     end(pool)
 
 
+def test_it_strikes_while_a_farewell_is_said() -> None:
+    told = list[str]()
+
+    def done() -> None:
+        told.append("told")
+        if len(told) == 1:
+            raise Blow
+        raise RuntimeError("release unlocked lock")  # as who hears it a second time may
+
+    pool = ThreadPool(1)
+    with pytest.raises(Blow):
+        pool.dismiss(done)
+    assert len(told) == 2
+    end(pool)
+
+
 def test_a_thread_that_comes_up_after_it_was_given_up_serves_nobody() -> None:
     pool = ThreadPool(1)
     late = Worker(crew_of(pool), "late", scouting=True)

@@ -1,6 +1,7 @@
 """How the package says what it can tell no caller."""
 
 import logging
+from contextlib import suppress
 
 from tpool_asyncio._pool.native import in_main_thread
 
@@ -16,9 +17,8 @@ def complain(message: str, *args: object, error: BaseException | None = None) ->
     caller waiting for ever. In the main thread Ctrl-C, and what else signal handlers raise to end the program, passes.
     """
     try:
-        _logger.error(message, *args, exc_info=error or True)
-    except Exception:
-        pass
+        with suppress(Exception):
+            _logger.error(message, *args, exc_info=error or True)
     except BaseException:
         if in_main_thread():
             raise
