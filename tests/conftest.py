@@ -72,6 +72,18 @@ async def pool() -> AsyncIterator[tpool.Pool]:
     assert not left
 
 
+class StoppedClock:
+    """Stands for `time` where time is not to pass."""
+
+    monotonic = staticmethod(lambda: 0.0)
+
+
+@pytest.fixture
+def a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a trip of an iteration read a whole batch, however long the machine takes."""
+    monkeypatch.setattr("tpool_asyncio._loop.stream.time", StoppedClock)
+
+
 class LoopErrors(list[dict[str, object]]):
     """What was reported to the exception handler of the running loop."""
 

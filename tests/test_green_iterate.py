@@ -3,11 +3,13 @@
 import asyncio
 import gc
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from tests.gate import PATIENCE
 from tests.sources import Rows, Stepped
 from tests.test_hubs import in_thread
 from tpool_asyncio import from_thread, green
@@ -26,8 +28,9 @@ def pool() -> Iterator[tpool.Pool]:
 
 def wait_freed(pool: tpool.Pool) -> None:
     """Wait, blocking, until no iteration has a thread of its own any more."""
+    deadline = time.monotonic() + PATIENCE
     while pool.statistics().pinned:
-        pass
+        assert time.monotonic() < deadline  # after a test has failed, there is no other limit
 
 
 def numbers(number: int) -> Iterator[int]:
@@ -114,6 +117,7 @@ async def test_a_slow_item_comes_before_the_source_goes_on(pool: tpool.Pool, fas
     in_thread(inside)
 
 
+@pytest.mark.usefixtures("a_batch_at_a_time")
 async def test_it_reads_ahead_while_the_body_waits(pool: tpool.Pool) -> None:
     def inside() -> None:
         source = Stepped(1 << 30)

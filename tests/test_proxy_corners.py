@@ -88,16 +88,6 @@ class Numbers:
     close = _shut
 
 
-class StoppedClock:
-    monotonic = staticmethod(lambda: 0.0)
-
-
-@pytest.fixture
-def a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long a machine takes to read ten items, they come with one trip."""
-    monkeypatch.setattr("tpool_asyncio._loop.stream.time", StoppedClock)
-
-
 async def partly_read() -> Any:
     proxy = Proxy(Numbers(), batch=10)
     async for number in proxy:
