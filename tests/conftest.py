@@ -56,11 +56,10 @@ def no_thread_left() -> Iterator[None]:
     while farewell.ending():
         time.sleep(0.001)
     left = [thread for thread in threading.enumerate() if thread not in before]
-    for thread in left:
-        while not thread.is_alive() and thread in threading.enumerate():
-            time.sleep(0.001)  # another thread is just starting it
-        thread.join(10)
-    assert not [thread for thread in left if thread.is_alive()]
+    deadline = time.monotonic() + 10
+    while (alive := set(threading.enumerate()).intersection(left)) and time.monotonic() < deadline:
+        time.sleep(0.001)  # to join one that another thread is just starting would be an error
+    assert not alive
 
 
 @pytest_asyncio.fixture

@@ -135,6 +135,7 @@ async def test_it_reads_ahead_while_the_body_waits(pool: tpool.Pool) -> None:
 
 
 @pytest.mark.parametrize("way", ["break", "close", "with", "error", "kill"])
+@pytest.mark.usefixtures("a_batch_at_a_time")
 async def test_leaving_early_closes_the_source_in_its_thread(pool: tpool.Pool, way: str) -> None:
     source = Stepped(1 << 30)
 

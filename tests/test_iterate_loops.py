@@ -79,6 +79,7 @@ def test_it_goes_on_in_another_loop_after_the_first(kind: str, batch: int | None
 
 
 @pytest.mark.parametrize("ends", ["before", "after"])
+@pytest.mark.usefixtures("a_batch_at_a_time")
 def test_it_goes_on_although_a_trip_was_lost_with_its_loop(ends: str) -> None:
     source, pool = Stepped(3), tpool.Pool(1)
     rows = pool.iterate(source, 6)
@@ -101,6 +102,7 @@ def test_it_goes_on_although_a_trip_was_lost_with_its_loop(ends: str) -> None:
 
 
 @pytest.mark.parametrize("trip", ["none", "queued", "reading"])
+@pytest.mark.usefixtures("a_batch_at_a_time")
 def test_a_loop_closed_with_an_open_iteration(trip: str, capfd: pytest.CaptureFixture[str]) -> None:
     pool, gate = tpool.Pool(1), Gate()
     source = Stepped(3)

@@ -48,6 +48,7 @@ async def test_a_limiter_admits_each_trip(pool: tpool.Pool) -> None:
     limiter.release_on_behalf_of(rows)
 
 
+@pytest.mark.usefixtures("a_batch_at_a_time")
 async def test_a_trip_that_takes_too_long_ends_the_iteration_after_what_was_read(pool: tpool.Pool) -> None:
     source = Stepped(50)
     rows = pool.options(timeout=0.05, name="slow").iterate(source)
