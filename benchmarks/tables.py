@@ -120,7 +120,8 @@ def scale(files: Sequence[File]) -> Iterator[str]:
     """What a call costs, by how many calls, threads and loops there are."""
     found = [(figures(file, "scale") or {}).get("rows", []) for file in files]
     crowds = {"in_flight": "calls in flight", "threads": "threads", "loops": "loops"}
-    yield from ("## Scale", "")
+    if any(found):
+        yield from ("## Scale", "")
     for crowd, corner in crowds.items():
         sizes = sorted({row[crowd] for rows in found for row in rows if crowd in row})
         for name, title in (("tpool", "tpool.execute"), ("plain_futures", "plain futures, no threads")):

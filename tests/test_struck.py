@@ -393,6 +393,15 @@ def test_a_worker_is_taken_out_when_its_last_nap_is_over() -> None:
 # The slow paths
 
 
+def everywhere(strikes: Callable[[int], bool]) -> None:
+    """Have something struck at one point after another, until there is none left."""
+    strikes(sys.maxsize)  # to warm up, see above
+    number = 0
+    while strikes(number):
+        number += 1
+    assert number > 3
+
+
 def dismisses(pool: ThreadPool) -> None:
     pool.dismiss(lambda: None)
 
@@ -413,11 +422,7 @@ def test_there_is_a_crew_to_take_calls_wherever_it_strikes(body: Callable[[Threa
         end(pool)
         return happened
 
-    strikes(sys.maxsize)  # to warm up, see above
-    number = 0
-    while strikes(number):
-        number += 1
-    assert number > 3
+    everywhere(strikes)
 
 
 def test_a_sweep_loses_no_job_wherever_it_strikes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -440,11 +445,7 @@ def test_a_sweep_loses_no_job_wherever_it_strikes(monkeypatch: pytest.MonkeyPatc
         end(pool)
         return happened
 
-    strikes_in_sweep(sys.maxsize)  # to warm up, see above
-    number = 0
-    while strikes_in_sweep(number):
-        number += 1
-    assert number > 3
+    everywhere(strikes_in_sweep)
 
 
 def test_who_waits_for_the_end_of_threads_is_told_wherever_it_strikes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -466,8 +467,4 @@ def test_who_waits_for_the_end_of_threads_is_told_wherever_it_strikes(monkeypatc
         assert told
         return happened
 
-    strikes(sys.maxsize)  # to warm up, see above
-    number = 0
-    while strikes(number):
-        number += 1
-    assert number > 3
+    everywhere(strikes)
