@@ -191,8 +191,9 @@ async def test_a_source_that_is_slow_in_the_middle_of_a_stride_lets_its_thread_g
         for item in range(5_000):
             assert await anext(rows) == item
         waiting = asyncio.ensure_future(anext(rows))
-        while not (rows._stream._looked and rows._stream._bells):
+        while not (source.asked > 5_000 and rows._stream._looked and rows._stream._bells):
             await asyncio.sleep(0.001)
+        await asyncio.sleep(2 * rows._stream._span)  # the trip may have begun later than it was looked after
         rows._stream._ahead = False  # from here on
         source.go()
         assert await waiting == 5_000
