@@ -1,10 +1,13 @@
 """The fault suite, for the ways of this package: each comes out clean. Storms are smaller than in the benchmark."""
 
+import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +16,7 @@ from tpool_asyncio._bench.faults.child import judge, load_cases
 from tpool_asyncio._bench.faults.report import as_json, as_markdown, elsewhere, render
 from tpool_asyncio._bench.faults.runner import Cell, run_here
 from tpool_asyncio._bench.faults.verdicts import Hangs, Wrong
-from tpool_asyncio._bench.faults.ways import OURS, WAYS
+from tpool_asyncio._bench.faults.ways import OURS, WAYS, Way
 
 CASES = load_cases()
 TOGETHER = [name for name, case in CASES.items() if not case.alone]
@@ -69,6 +72,37 @@ def test_what_is_logged_is_wrong() -> None:
 def test_counters_that_do_not_add_up_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WAYS["tpool"], "counters_wrong", lambda self: "they do not add up")
     assert judge(made_up(lambda way: None), "tpool", "asyncio") == ("wrong", "they do not add up")
+
+
+def test_a_killall_that_comes_back_too_soon_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways: list[Any] = []
+
+    async def no_killall(self: Way, timeout: float | None = None) -> None:
+        ways.append(self)
+
+    monkeypatch.setattr(WAYS["tpool"], "killall", no_killall)
+    verdict, detail = judge(CASES["killall_in_two_loops"], "tpool", "asyncio")
+    asyncio.run(ways[0].pool.killall())
+    assert verdict == "wrong"
+    assert detail.startswith("killall came back before")
+
+
+def test_an_error_that_is_swallowed_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = WAYS["tpool"].call
+    ways: list[Any] = []
+
+    async def swallow(self: Way, fn: Callable[..., Any], /, *args: Any) -> Any:
+        ways.append(self)
+        try:
+            return await call(self, fn, *args)
+        except LookupError:
+            return None
+
+    monkeypatch.setattr(WAYS["tpool"], "call", swallow)
+    verdict, detail = judge(CASES["awkward_exceptions"], "tpool", "asyncio")
+    asyncio.run(ways[0].pool.killall())
+    assert verdict == "wrong"
+    assert "the error of __init__" in detail
 
 
 def test_a_way_that_does_not_run_on_a_loop_is_no_matter() -> None:

@@ -94,6 +94,35 @@ async def test_with_stuck_calls(pool: tpool.Pool) -> None:
     assert await asyncio.gather(*calls, queued) == ["value", "value", 0]
 
 
+async def test_from_two_loops_at_once_with_a_stuck_call(pool: tpool.Pool) -> None:
+    gate, together = Gate(), threading.Barrier(2)
+    after: list[object] = []
+    errors: list[tpool.StillRunningError] = []
+
+    async def end_it() -> None:
+        together.wait(PATIENCE)
+        try:
+            await pool.killall(0.01)
+        except tpool.StillRunningError as error:
+            errors.append(error)
+        after.append(await pool.execute(pow, 2, 3))
+
+    stuck = pool.options(name="slow one").execute(gate, "value")
+    gate.wait_begun()
+    other = threading.Thread(target=lambda: asyncio.run(end_it()))
+    other.start()
+    await end_it()
+    await asyncio.to_thread(other.join, PATIENCE)
+    assert not other.is_alive()
+    assert after == [8, 8]
+    assert errors  # the one that gives up first detaches the thread, and the other may have nothing left to wait for
+    assert all([call.name for call in error.calls] == ["slow one"] for error in errors)
+    gate.open()
+    assert await stuck == "value"
+    await pool.killall(PATIENCE)
+    await asyncio.get_running_loop().shutdown_default_executor()
+
+
 async def test_with_a_stuck_pinned_call(pool: tpool.Pool) -> None:
     gate = Gate()
     proxy: Any = tpool.Proxy(

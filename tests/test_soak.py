@@ -1,13 +1,17 @@
 """The soak: that it finds nothing in a short time, and that it would find what is wrong."""
 
+import asyncio
 import os
 import subprocess
 import sys
+import threading
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from tpool_asyncio._bench.soak.ledger import Ledger, WrongError
+from tpool_asyncio._bench.soak.watched_loop import watched
 
 pytestmark = pytest.mark.timeout(240)  # programs that measure take their time on a busy machine
 
@@ -22,6 +26,33 @@ def test_a_short_soak_finds_nothing(tmp_path: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, env=environment)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "every call is accounted for" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["asyncio", "uvloop"])
+def test_a_delivery_in_the_wrong_thread_is_found(name: str) -> None:
+    ledger = Ledger()
+    values = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        right, wrong = loop.create_future(), loop.create_future()
+        for future, settle in (
+            (right, lambda: loop.call_soon_threadsafe(right.set_result, 1)),
+            (wrong, lambda: wrong.set_result(2)),
+        ):
+            waiting = loop.create_task(asyncio.wait_for(future, 10))
+            await asyncio.sleep(0)
+            thread = threading.Thread(target=settle, name="stranger")
+            thread.start()
+            thread.join()
+            values.append((await waiting, len(ledger.wrong)))
+
+    new_loop = watched(import_module(name).new_event_loop, ledger)
+    for _ in range(2):
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(main())
+    assert values == [(1, 0), (2, 1), (1, 1), (2, 2)]
+    assert all("by the thread stranger" in what for what in ledger.wrong)
 
 
 class TestLedger:

@@ -15,6 +15,14 @@ How green threads end
     - When their loop has been closed over their heads: then they get a `GreenletExit` and can wait no more.
 
     To be given up means: the task ends, the greenlet is never switched to again, and a warning names it.
+
+What other threads may touch
+    The loop is made under ``_making``, a lock, by whoever needs it first, and ``_loop`` is written there. ``_loop``,
+    ``_runner_closed`` and ``_forked`` are read by other threads by one load each. The last two only ever become true,
+    in the thread of the hub, and ``_runner_closed`` before the loop is closed. So who reads them too early finds a loop
+    that refuses what is posted, or drops it, which a visit notices; and who comes later makes no second loop. How the
+    bell of a script is rung is told in `tpool_asyncio._green.script_call`. ``_given_up`` is a list to which any thread
+    adds by single operations, and which nobody looks through. All else belongs to the thread of the hub.
 """
 
 import asyncio

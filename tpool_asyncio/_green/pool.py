@@ -306,7 +306,7 @@ class Pool:
         Raises:
             StillRunningError: The time is over. The error names each call that still runs, with its stack. The
                 threads are detached, but for pinned ones: the pool neither counts them nor waits for them any more, and
-                outcomes still arrive.
+                outcomes still arrive. Another `killall` that waits for them then returns, too, without an error.
             RuntimeError: This is plain async code, which awaits `tpool_asyncio.tpool.killall`.
             TypeError: ``timeout`` is no number.
             ValueError: ``timeout`` is negative.

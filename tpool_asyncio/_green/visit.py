@@ -3,6 +3,10 @@
 A **visit** is an errand for whose outcome nobody need wait. Whoever drops it ends it: a loop that is closed forgets
 what it has taken, or takes it too late, without a word to anybody, so a visit that is collected before its end, or
 whose task is, tells its future. That is why nothing but the loop holds a visit: the future knows it weakly.
+
+The state of the future is guarded by its own lock: whoever comes second, of one that ends the visit and one that
+cancels, is refused. ``_ended`` and ``_watch`` belong to the thread of the loop, and to whichever thread collects what
+the loop has dropped, when nobody else has it any more. The rest is as with any errand.
 """
 
 import asyncio

@@ -15,6 +15,12 @@ Why the thread looks up now and then
     A loop that is closed drops what it has taken, or takes it too late, without a word to anybody. One that does not
     run, or not yet, gets round to the errand when it does. And a signal that comes a moment before a thread begins to
     wait on a lock does not wake it. A thread that is interrupted, as by Ctrl-C, withdraws its errand.
+
+Who may touch what
+    What an errand is made of is written before it is posted, and posting hands it over. ``_task`` belongs to the thread
+    of the loop. ``value`` and ``error`` are written there before ``bell``, a lock, is released, and read by the thread
+    that asks after it has taken that. ``_withdrawn`` only ever becomes true, in any thread, which then posts
+    `Errand._stop`: if `Errand.start` has come before, and has not seen it, ``_stop`` finds the task.
 """
 
 import asyncio

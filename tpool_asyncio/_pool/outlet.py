@@ -22,7 +22,12 @@ _MARKS = ("_broken", "_shutdown", "_shutdown_thread")
 
 
 class Outlet:
-    """What an engine has of one executor. The lock of the engine guards ``tickets``."""
+    """What an engine has of one executor.
+
+    The lock of the engine guards ``tickets`` and ``closing``. ``_processes`` and ``_manager`` are written by the one
+    thread that closes, and read by one load each at exit, where they are asked of the executor as well. The rest never
+    changes.
+    """
 
     __slots__ = ("_manager", "_processes", "closing", "engine", "executor", "kind", "silent", "tickets")
 

@@ -56,7 +56,10 @@ class Worker:
     Only the worker itself writes `next_job`, `job`, `completed` and `failed`; others read each by one load, for a
     snapshot. `scouting` and `wake` nobody else touches. `parked` and `excused` are written by the worker under the lock
     of the pool, for others to read under it. `bell` is a lock that is released once by whoever has taken the worker
-    out of ``idle``, which is atomic, and so by one thread at a time.
+    out of ``idle``, which is atomic, and so by one thread at a time. Of the thread itself and whoever gives up starting
+    it, the one that claims `_life` decides; `stillborn` is written after that by the latter, and `_thread` by whoever
+    starts it, once. `prepare` is written and read in the thread of the worker, `orphaned` in the child of a fork, where
+    there is no other thread.
     """
 
     def __init__(self, crew: "Crew", name: str, *, scouting: bool) -> None:

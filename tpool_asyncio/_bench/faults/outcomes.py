@@ -5,7 +5,6 @@ import builtins
 import gc
 import sys
 import traceback
-from contextlib import suppress
 from typing import Any, NoReturn
 
 from tpool_asyncio._bench.faults.case import case
@@ -129,8 +128,13 @@ def awkward_exceptions(way: Way) -> None:
         for error in (_AwkwardError(), _Slotted()):
             caught = await _raised(way, error)
             check(caught is error, f"{type(error).__name__} arrives as {type(caught).__name__}")
-        with suppress(LookupError):
+        arrives: BaseException | None = None
+        try:
             await way.within(way.call(_raise_unmakeable), "the caller of what raises an error that cannot be made")
+        except LookupError as error:
+            arrives = error
+        check(arrives is not None and arrives.args == ("never made",), f"{arrives!r} in place of the error of __init__")
+        del arrives
         check(await way.within(way.call(len, "abc"), "a call after these") == 3, "a call after these")
 
     way.run(main)

@@ -172,11 +172,18 @@ def killall_in_two_loops(way: Way) -> None:
     together = threading.Barrier(2)
 
     async def main() -> None:
-        calls = [way.start(time.sleep, 0.02) for _ in range(6)]
+        ended: list[int] = []
+
+        def job(number: int) -> None:
+            time.sleep(0.02)
+            ended.append(number)
+
+        calls = [way.start(job, number) for number in range(6)]
         await asyncio.sleep(0)
         together.wait(PATIENCE)
         await way.within(way.killall(), "killall")
-        check(all(call.done() for call in calls) or await asyncio.gather(*calls), "a call is left")
+        check(len(ended) == len(calls), f"killall came back before {len(calls) - len(ended)} calls had ended")
+        await way.within(asyncio.gather(*calls), "calls that have ended")
         check(await way.within(way.call(len, "abc"), "the next call") == 3, "the next call")
 
     _in_threads(way, [main, main])

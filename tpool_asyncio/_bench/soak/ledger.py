@@ -23,6 +23,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self.totals: Counter[str] = Counter()
+        self.wrong: list[str] = []
 
     def batch(self, size: int) -> "Batch":
         """Return the account of so many calls that are about to be made."""
@@ -31,6 +32,10 @@ class Ledger:
     def add(self, kind: str, number: int = 1) -> None:
         with self._lock:
             self.totals[kind] += number
+
+    def blame(self, what: str) -> None:
+        """Note something wrong where nobody would hear of an error."""
+        self.wrong.append(what)
 
 
 class Batch:

@@ -1,6 +1,7 @@
 """All of it together, and what is to be found at the end."""
 
 import asyncio
+import logging
 import random
 import threading
 import time
@@ -14,6 +15,7 @@ from tpool_asyncio._bench.soak.async_life import async_life
 from tpool_asyncio._bench.soak.green_life import green_life
 from tpool_asyncio._bench.soak.ledger import Ledger
 from tpool_asyncio._bench.soak.process import Sample, fork, sample
+from tpool_asyncio._bench.soak.watched_loop import watched
 
 __all__ = ["soak"]
 
@@ -23,8 +25,22 @@ LIVES = 2
 _PAUSE = 0.5
 """Seconds between two disturbances."""
 
+_MOST = 20
+"""How much of what goes wrong again and again is told."""
+
 GROWTH = 0.10
 """By how much the memory may have grown from the second quarter of the time to the last one, as a fraction."""
+
+
+class _Listener(logging.Handler):
+    """Has what is logged count as wrong: an error in the middle of a delivery, for instance, is only told there."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(logging.WARNING)
+        self._ledger = ledger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._ledger.blame(f"logged: {self.format(record)}")
 
 
 class _Lives:
@@ -33,7 +49,8 @@ class _Lives:
     def __init__(self, ledger: Ledger, seed: int, loops: list[Callable[[], asyncio.AbstractEventLoop]]) -> None:
         self.stopped = threading.Event()
         self.wrong: list[str] = []
-        lives = [(life, loop) for life in (async_life, green_life) for loop in loops for _ in range(LIVES)]
+        watching = [watched(loop, ledger) for loop in loops]
+        lives = [(life, loop) for life in (async_life, green_life) for loop in watching for _ in range(LIVES)]
         self.threads = [
             threading.Thread(target=self._live, args=(life, ledger, seed + number, loop), name=f"life-{number}")
             for number, (life, loop) in enumerate(lives)
@@ -69,6 +86,8 @@ def soak(
     begun = time.monotonic()
     before = sample(begun)
     lives = _Lives(ledger, seed, loops)
+    listener = _Listener(ledger)
+    logging.getLogger().addHandler(listener)
     for thread in lives.threads:
         thread.start()
     samples: list[Sample] = []
@@ -86,8 +105,9 @@ def soak(
     for thread in lives.threads:
         thread.join()
     asyncio.run(tpool.killall())
+    logging.getLogger().removeHandler(listener)
     after = sample(begun)
-    wrong = [*lives.wrong, *_unaccounted(), *_left_over(before, after), *_grown(samples)]
+    wrong = [*lives.wrong, *ledger.wrong[:_MOST], *_unaccounted(), *_left_over(before, after), *_grown(samples)]
     return {
         "seconds": round(after.seconds, 1),
         "totals": dict(sorted(ledger.totals.items())),
