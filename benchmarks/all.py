@@ -70,7 +70,7 @@ PARTS = {
         Part("web", ("--scale", "0.1", "--rounds", "1"), loop=True),
         Part("green_threads", ("--number", "5000", "--rounds", "1")),
         Part("import_time", ("--rounds", "5")),
-        Part("wakeups", (), rounds=False),
+        Part("wakeups", (), rounds=False, loop=True),
         Part("budget", ("--quick",), rounds=False),
     )
 }

@@ -154,21 +154,34 @@ def by_rows(
 
 
 def wakeups(files: Sequence[File]) -> Iterator[str]:
-    """How often threads and loops were woken for each burst, by the first file that tells."""
-    found = next((taken for file in files if (taken := figures(file, "wakeups"))), None)
-    if not found:
-        return
+    """How often threads and loops were woken for each burst."""
+    found = [(figures(file, "wakeups") or {}).get("counts", {}) for file in files]
+    there = [(file, _by_burst(counts)) for file, counts in zip(files, found, strict=True) if counts]
+    if there:
+        yield from ("## Wake-ups", "", "For each call alone, or each burst of calls; counted, not timed.", "")
+    for kind, title in {
+        "workers": "workers woken",
+        "in_vain": "workers woken in vain, since somebody else was faster",
+        "loop": "writes to the self-pipe",
+        "drains": "drains",
+    }.items():
+        bursts = dict.fromkeys(burst for _, counts in there for burst in counts)
+        rows = []
+        for burst in bursts:
+            counted = [counts.get(burst, {}).get(kind) for _, counts in there]
+            if any(count is not None for count in counted):
+                rows.append((burst, [number(count) for count in counted]))
+        yield from table(title, [file for file, _ in there], rows)
+
+
+def _by_burst(counts: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     names = {"one_by_one": "one after another", "at_once_20": "20 at once", "at_once_1000": "1,000 at once"}
-    yield from ("## Wake-ups", "", "For each call alone, or each burst of calls; counted, not timed.", "")
-    yield "| | workers woken | in vain | writes to the self-pipe | drains |"
-    yield "|---|---:|---:|---:|---:|"
-    for loops, contestants in found.items():
-        for contestant, bursts in contestants.items():
-            for burst, counts in bursts.items():
-                cells = [number(counts.get(name)) for name in ("workers", "in_vain", "loop", "drains")]
-                many = "1 loop" if loops == "1" else f"{loops} loops"
-                yield f"| {contestant}, {names.get(burst, burst)}, {many} | {' | '.join(cells)} |"
-    yield ""
+    return {
+        f"{contestant}, {names.get(burst, burst)}, {'1 loop' if loops == '1' else f'{loops} loops'}": found
+        for loops, contestants in counts.items()
+        for contestant, bursts in contestants.items()
+        for burst, found in bursts.items()
+    }
 
 
 def budget(files: Sequence[File]) -> Iterator[str]:

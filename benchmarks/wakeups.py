@@ -1,6 +1,6 @@
 """How often calls wake a worker and the loop, counted in what the process asks of the kernel.
 
-``python benchmarks/wakeups.py [--json PATH]``
+``python benchmarks/wakeups.py [--loop asyncio|uvloop] [--json PATH]``
 
 A child makes 1, 20 and 1,000 calls at once, a few times over, under strace: on one loop, and on several loops in
 threads of their own, which all do so at the same time. Counted are, for each time that many calls were made on a loop,
@@ -8,13 +8,13 @@ threads of their own, which all do so at the same time. Counted are, for each ti
 - the times a thread went to sleep on a lock that has no time limit: it was woken as often before, and that is what
   idle workers wait on in all packages that are compared. Waits for the interpreter's lock have a time limit and do not
   count;
-- the bytes sent through the loops' self-pipes, which is how another thread wakes a loop;
+- the writes to the loops' self-pipes, which is how another thread wakes a loop (for uvloop's, to an ``eventfd``);
 - for tpool, as it counts them itself: drains that found something to settle; workers that were woken, or started, for
   nothing, while nothing was queued; and workers that were woken in vain, since somebody else had been faster.
 
 Being watched makes system calls some ten times slower, so that the numbers are those of a slow machine, and more
 workers find time to fall asleep than would otherwise. They compare packages; they are no absolute truth. That no more
-bytes are sent than there are drains holds for every run.
+writes are made than there are drains holds for every run.
 """
 
 import argparse
@@ -29,6 +29,8 @@ import threading
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ from tpool_asyncio._bench.answers import watch_over
 from tpool_asyncio._bench.child_process import environment
 from tpool_asyncio._bench.contestants import CONTESTANTS, TPOOL
 from tpool_asyncio._bench.table import columns
+from tpool_asyncio._bench.targets import Verdict
 from tpool_asyncio._bench.workloads import AT_ONCE_20, AT_ONCE_1000, ONE_BY_ONE, Workload, run
 
 COUNTED = {
@@ -51,16 +54,16 @@ REPS = {ONE_BY_ONE: 50, AT_ONCE_20: 20, AT_ONCE_1000: 3}
 MARK = "wakeups"
 
 LOCK_WAIT = re.compile(r"futex\(0x[0-9a-f]+, FUTEX_WAIT_BITSET(_PRIVATE)?\|FUTEX_CLOCK_REALTIME, 0, NULL")
-SELF_PIPE = re.compile(r'(sendto\(\d+, "\\0", 1,|send\(\d+, "\\0", 1,)')
+SELF_PIPE = re.compile(r'(send(to)?\(\d+, "\\0", 1,|write\(\d+, "\\1(\\0){7}", 8)')
 
 Counts = dict[str, dict[str, float]]
 """What was counted, by workload and kind."""
 
 
 @contextmanager
-def loops_in_threads(number: int) -> Iterator[list[asyncio.AbstractEventLoop]]:
+def loops_in_threads(kind: str, number: int) -> Iterator[list[asyncio.AbstractEventLoop]]:
     """Run some loops, each in a thread of its own: the main thread is in no figure."""
-    loops = [asyncio.new_event_loop() for _ in range(number)]
+    loops = [import_module(kind).new_event_loop() for _ in range(number)]
     threads = [threading.Thread(target=loop.run_forever) for loop in loops]
     for thread in threads:
         thread.start()
@@ -81,7 +84,7 @@ async def entered(manager: Any) -> Any:
     return await manager.__aenter__()
 
 
-def make_calls(name: str, number_of_loops: int) -> None:
+def make_calls(name: str, kind_of_loop: str, number_of_loops: int) -> None:
     """Do the workloads, with a mark that strace sees before and after each. The child's part."""
     opener = CONTESTANTS[name].open
     assert opener is not None
@@ -91,7 +94,7 @@ def make_calls(name: str, number_of_loops: int) -> None:
             from tpool_asyncio._bench.wakeup_watch import WakeupWatch
 
             watch = stack.enter_context(WakeupWatch())
-        loops = stack.enter_context(loops_in_threads(number_of_loops))
+        loops = stack.enter_context(loops_in_threads(kind_of_loop, number_of_loops))
         managers = [opener() for _ in loops]
         submits = on_all(loops, [entered(manager) for manager in managers])
         for workload, reps in REPS.items():
@@ -134,7 +137,7 @@ def count(trace: str, main_thread: str, number_of_loops: int) -> Counts:
     return counts
 
 
-def trace_calls(strace: str, name: str, number_of_loops: int) -> Counts:
+def trace_calls(strace: str, name: str, kind_of_loop: str, number_of_loops: int) -> Counts:
     """Run the calls of one contestant under strace and count.
 
     Raises:
@@ -144,7 +147,7 @@ def trace_calls(strace: str, name: str, number_of_loops: int) -> Counts:
         path = Path(folder) / "trace"
         command = [strace, "-f", "-qq", "-e", "trace=futex,sendto,write", "-e", "signal=none", "-s", "200"]
         done = subprocess.run(
-            [*command, "-o", str(path), sys.executable, __file__, "--child", name, str(number_of_loops)],
+            [*command, "-o", str(path), sys.executable, __file__, "--child", name, kind_of_loop, str(number_of_loops)],
             check=False,
             capture_output=True,
             env=environment(),
@@ -177,36 +180,32 @@ def tables(counts: dict[int, dict[str, Counts]]) -> str:
     return "\n\n".join(parts)
 
 
-def verdicts(counts: dict[int, dict[str, Counts]]) -> list[str]:
-    """Judge what tpool does, in two lines for each number of loops and workload."""
-    lines = []
+def verdicts(counts: dict[int, dict[str, Counts]]) -> list[Verdict]:
+    """Judge what tpool does, for each number of loops and workload."""
+    judged = []
     for number, by_name in counts.items():
         for workload in REPS:
             own = by_name[TPOOL.name][workload.name]
             title = f"{workload.title}, {number} loop{'s' * (number > 1)}"
-            needless = own["for_nothing"]
-            writes, faster = own["loop"] / own["drains"], f"{own['in_vain']:.2f} of {own['woken']:.2f}"
-            lines += [
-                f"{met(writes <= 1)} {title}: at most one self-pipe write for each drain: {writes:.2f}",
-                f"{met(needless == 0)} {title}: nobody woken while nothing is queued: {needless:.2f}",
-                f"       {title}: woken in vain, since somebody else was faster: {faster}",
-            ]
-    return lines
-
-
-def met(condition: bool) -> str:
-    return "met   " if condition else "missed"
+            for what, most, measured in (
+                ("self-pipe writes for each drain", 1, own["loop"] / own["drains"]),
+                ("workers woken while nothing was queued", 0, own["for_nothing"]),
+                ("workers woken in vain, since somebody else was faster", 0, own["in_vain"]),
+            ):
+                judged.append(Verdict(f"{title}: {what} <= {most}", measured, met=measured <= most))
+    return judged
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Wake-ups of workers and of the loop per group of calls.")
-    parser.add_argument("--child", nargs=2, metavar=("NAME", "LOOPS"), help=argparse.SUPPRESS)
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="kind of loop")
+    parser.add_argument("--child", nargs=3, metavar=("NAME", "KIND", "LOOPS"), help=argparse.SUPPRESS)
     add_json_option(parser, "wakeups")
     arguments = parser.parse_args()
     if arguments.child:
         watch_over(PATIENCE)()
         print(os.getpid(), flush=True)
-        make_calls(arguments.child[0], int(arguments.child[1]))
+        make_calls(arguments.child[0], arguments.child[1], int(arguments.child[2]))
         return
 
     strace = shutil.which("strace")
@@ -218,16 +217,20 @@ def main() -> None:
         counts[number] = {}
         for name in names:
             try:
-                counts[number][name] = trace_calls(strace, name, number)
+                counts[number][name] = trace_calls(strace, name, arguments.loop, number)
             except (RuntimeError, subprocess.TimeoutExpired) as error:
                 print(f"{CONTESTANTS[name].title} is left out: {error}")
         if TPOOL.name not in counts[number]:
             print("wake-ups are not counted: strace does not work here")
             return
     print(tables(counts), end="\n\n")
-    print("\n".join(verdicts(counts)), end="\n\n")
-    print("All slowed down by strace, see the head of this script.")
-    write(Path(arguments.json), counts)
+    judged = verdicts(counts)
+    print("Targets:")
+    for verdict in judged:
+        print(f"  {verdict}")
+    print("\nAll slowed down by strace, see the head of this script.")
+    results = {"benchmark": "wakeups", "loop": arguments.loop, "counts": counts}
+    write(Path(arguments.json), {**results, "targets": [asdict(verdict) for verdict in judged]})
 
 
 if __name__ == "__main__":

@@ -158,7 +158,9 @@ class TestTargets:
         figures = figures_of({"sha256": {"tpool": [(100, 41)], "floor": [(96, 40)]}})
         assert [str(verdict) for verdict in cpu.verdicts(figures)] == [
             "missed   sha256 of 64 KB, wall time: floor: 20 bare threads / tpool >= 0.97: measured 0.96",
+            f"unknown  sha256 of 64 KB, wall time: {cpu.PROCESSORS_FLOOR.title} / tpool >= 0.97: not measured",
             "unknown  zlib.compress of 64 KB, wall time: floor: 20 bare threads / tpool >= 0.97: not measured",
+            f"unknown  zlib.compress of 64 KB, wall time: {cpu.PROCESSORS_FLOOR.title} / tpool >= 0.97: not measured",
         ]
         row, _ = cpu.rows(figures)
         assert row["calls_per_second"] == 10_000

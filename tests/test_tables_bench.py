@@ -47,7 +47,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> str:
         {"part": "scale", "target": "flat", "measured": None, "met": False},
     ]
     counts = {"workers": 3.0, "in_vain": 1.25, "loop": 1.0, "drains": 1.0}
-    new["parts"]["wakeups"] = {"figures": {"1": {"tpool": {"at_once_20": counts}}}}
+    new["parts"]["wakeups"] = {"figures": {"counts": {"1": {"tpool": {"at_once_20": counts}}}}}
     step = {"1": {"instructions": 2476.0, "ns": 163.4}, "1000": {"instructions": None, "ns": 121.775}}
     old["parts"]["budget"] = {"figures": {"tables": {"async call, by hand": {"execute: the future": step}}}}
     return tables(tmp_path_factory.mktemp("tables"), old, new)
@@ -65,7 +65,7 @@ def test_targets_that_are_missed_are_bold(both: str) -> None:
 
 
 def test_what_only_one_file_knows(both: str) -> None:
-    assert cells(both, "tpool, 20 at once, 1 loop") == [["3.00", "1.25", "1.00", "1.00"]]
+    assert cells(both, "tpool, 20 at once, 1 loop") == [["3.00"], ["1.25"], ["1.00"], ["1.00"]]
     assert cells(both, "execute: the future") == [["2,476 (163)"], ["(122)"]]
 
 

@@ -174,7 +174,11 @@ def render(figures: Figures) -> str:
 
 def verdicts(figures: Figures) -> list[Verdict]:
     """Judge the figures by the targets: time of the floor by time of ours is calls of ours by calls of the floor."""
-    return [faster(figures, workload, FLOOR.name, PART_OF_FLOOR, subject=CPU) for workload in CPU.workloads]
+    return [
+        faster(figures, workload, floor.name, PART_OF_FLOOR, subject=CPU)
+        for workload in CPU.workloads
+        for floor in (FLOOR, PROCESSORS_FLOOR)
+    ]
 
 
 if __name__ == "__main__":
