@@ -124,7 +124,11 @@ def scale(files: Sequence[File]) -> Iterator[str]:
         yield from ("## Scale", "")
     for crowd, corner in crowds.items():
         sizes = sorted({row[crowd] for rows in found for row in rows if crowd in row})
-        for name, title in (("tpool", "tpool.execute"), ("plain_futures", "plain futures, no threads")):
+        for name, title in (
+            ("tpool", "tpool.execute"),
+            ("tpool_without_gc", "tpool.execute, collector off"),
+            ("plain_futures", "plain futures, no threads"),
+        ):
             costs = [
                 {row[crowd]: row["us_per_call"] for row in rows if crowd in row and row["contestant"] == name}
                 for rows in found
