@@ -196,8 +196,8 @@ class ObjectProxy:
 
     @property
     def __class__(self) -> Any:
-        """The class of the object, for `isinstance`. ``type()`` tells the truth."""
-        return type(self._obj) if self._tpool_is_made() else type(self)
+        """The class that the object gives as its own, for `isinstance`. ``type()`` tells the truth."""
+        return self._obj.__class__ if self._tpool_is_made() else type(self)
 
     @__class__.setter
     def __class__(self, kind: type) -> None:
