@@ -18,8 +18,8 @@ HEAD = """\
 # What works together
 
 Who calls, what is used, and on which event loop. A mark stands for at least one test that has run this combination and
-passed; tests are marked with what they show, and the table is made from what has passed (`make combinations`). A cell
-without a mark says that no test has tried it.
+passed; tests are marked with what they show, and the table is made from what has passed (`make combinations`). An
+empty cell says that no test is marked so, or that the two do not go together, as Eventlet and uvloop.
 
 """
 

@@ -44,6 +44,43 @@ def test_not_patched() -> None:
     assert checked("never", "all").split() == CHECKS
 
 
+HUB_AND_PATCH = """
+    import warnings
+
+    warnings.filterwarnings("ignore", r"\\s*Eventlet is deprecated")
+    warnings.filterwarnings("ignore", "unclosed", ResourceWarning)
+
+    import eventlet
+    import eventlet.hubs
+    import eventlet.patcher
+
+    eventlet.hubs.use_hub("asyncio")
+    eventlet.monkey_patch()
+
+    from tpool_asyncio.green import tpool
+
+    real = eventlet.patcher.original("threading")
+
+
+    def use(number):
+        eventlet.hubs.use_hub("asyncio")
+        print(eventlet.spawn(tpool.execute, abs, number).wait())
+        hub = eventlet.hubs.get_hub()
+        hub.abort(wait=True)
+        hub.loop.close()
+
+
+    thread = real.Thread(target=use, args=(-1,))
+    thread.start()
+    thread.join()
+    print(eventlet.spawn(tpool.execute, abs, -2).wait())
+"""
+
+
+def test_a_hub_that_the_program_chooses_before_it_patches() -> None:
+    assert output_of(HUB_AND_PATCH).split() == ["1", "2"]
+
+
 COMBINATIONS = {
     "only_the_calling_greenthread_waits": ("main greenlet of Eventlet (asyncio hub)", "tpool_asyncio.green.tpool"),
     "coroutines_clean_up": (GREENTHREAD, "tpool_asyncio.green.await_"),

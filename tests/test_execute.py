@@ -25,6 +25,7 @@ def fail_with(error: BaseException) -> None:
     raise error
 
 
+@pytest.mark.combination(caller="async code", library="tpool_asyncio.tpool")
 async def test_a_call_runs_in_a_thread_and_its_value_comes_back() -> None:
     assert await tpool.execute(threading.get_ident) != threading.get_ident()
     assert await tpool.execute(dict, [("a", 1)], fn=2, loop=3, timeout=4) == {"a": 1, "fn": 2, "loop": 3, "timeout": 4}

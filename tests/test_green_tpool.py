@@ -108,11 +108,13 @@ def outcomes() -> list[object]:
 EXPECTED = [True, 5, {"key": "word"}, "1", "'as it is'"]
 
 
+@pytest.mark.combination(caller="green thread", library="tpool_asyncio.green.tpool")
 async def test_in_green_threads() -> None:
     assert await green.run(outcomes) == EXPECTED
     assert await asyncio.gather(*(green.spawn(outcomes) for _ in range(20))) == [EXPECTED] * 20
 
 
+@pytest.mark.combination(caller="script", library="tpool_asyncio.green.tpool")
 def test_in_a_script_without_and_with_a_started_hub(script: Hub) -> None:
     assert [tpool.execute(int, "1"), tpool.execute(str, 2)] == [1, "2"]
     assert not script._started  # no loop is needed to wait
@@ -128,6 +130,7 @@ def test_in_other_threads() -> None:
     assert in_thread(lambda: asyncio.run(green.run(outcomes))) == EXPECTED
 
 
+@pytest.mark.combination(caller="worker", library="tpool_asyncio.green.tpool")
 def test_in_a_worker_it_runs_in_place(script: Hub) -> None:
     def nested(depth: int) -> list[int]:
         here = threading.get_ident()

@@ -83,6 +83,27 @@ async def test_async_methods_are_handed_on() -> None:
     assert [item async for item in connection.gives()] == [here()]
 
 
+class AsyncCallable:
+    async def __call__(self, number: int) -> tuple[int, int]:
+        return number, here()
+
+    def thread(self) -> int:
+        return here()
+
+
+async def test_what_is_called_and_awaited_is_handed_on() -> None:
+    proxy = Proxy(AsyncCallable())
+    assert await proxy(1) == (1, here())
+    assert await proxy.thread() != here()
+    partial = functools.partial(AsyncCallable().__call__, 2)
+    named = functools.wraps(here)(AsyncCallable())
+    holder = Proxy(types.SimpleNamespace(partial=functools.partial(partial), nameless=AsyncCallable(), named=named))
+    assert await holder.partial() == (2, here())
+    assert await holder.nameless(3) == (3, here())
+    assert await holder.nameless.thread() != here()
+    assert await holder.named(4) == (4, here())
+
+
 async def test_of_modules_classes_functions_and_partials() -> None:
     assert await Proxy(json).loads("[1]") == [1]
     assert await Proxy(math).floor(1.5) == 1

@@ -8,6 +8,7 @@ import rlcompleter
 import threading
 import types
 from typing import Any, ClassVar, Self
+from unittest import mock
 
 import pytest
 
@@ -42,6 +43,12 @@ async def test_it_is_a_proxy_and_what_its_object_is() -> None:
     proxy.__class__ = Other
     assert type(proxy._obj) is Other
     assert isinstance(proxy, Other)
+
+
+def test_it_passes_for_what_its_object_passes_for() -> None:
+    proxy = Proxy(mock.Mock(spec=Connection))
+    assert isinstance(proxy, Connection)
+    assert not isinstance(proxy, Cursor)
 
 
 async def test_names_are_those_of_the_object() -> None:

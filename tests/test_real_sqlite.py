@@ -64,6 +64,7 @@ async def test_a_connection_made_in_the_pool_refuses_other_threads(path: Path, p
     await tpool.Proxy(raw, pool=pool).close()
 
 
+@pytest.mark.combination(caller="async code", library="sqlite3 behind tpool.Proxy")
 async def test_a_pinned_connection_and_its_cursors_stay_on_its_thread(path: Path) -> None:
     seen: set[int] = set()
     async with connected(path) as connection:
@@ -458,10 +459,12 @@ def legacy(path: Path) -> list[object]:
 EXPECTED = [1, "UNIQUE constraint failed: number.id", sum(range(ROWS + 1)), (81,), [(2,)]]
 
 
+@pytest.mark.combination(caller="green thread", library="sqlite3 behind tpool.Proxy")
 async def test_synchronous_code_in_green_threads(path: Path) -> None:
     assert await green.run(legacy, path) == EXPECTED
 
 
+@pytest.mark.combination(caller="script", library="sqlite3 behind tpool.Proxy")
 def test_synchronous_code_in_a_script(script: hubs.Hub, path: Path) -> None:
     assert legacy(path) == EXPECTED
 

@@ -144,6 +144,8 @@ class ObjectProxy:
                 return self
             if name not in policy.names and not isinstance(value, partial) and not _has_name(value):
                 return self._tpool_attribute(name, value)  # an object that happens to be callable, and no function
+        if _waits_when_called(value):
+            return value
         if policy.root and name == "close":
             assert policy.pin is not None
             if policy.pin.released:
@@ -194,8 +196,8 @@ class ObjectProxy:
 
     @property
     def __class__(self) -> Any:
-        """The class of the object, for `isinstance`. ``type()`` tells the truth."""
-        return type(self._obj) if self._tpool_is_made() else type(self)
+        """The class that the object gives as its own, for `isinstance`. ``type()`` tells the truth."""
+        return self._obj.__class__ if self._tpool_is_made() else type(self)
 
     @__class__.setter
     def __class__(self, kind: type) -> None:
@@ -286,6 +288,13 @@ def _waits_by_itself(function: Any) -> int:
         return function.__code__.co_flags & _ASYNC  # type: ignore[no-any-return]
     except AttributeError:
         return 0
+
+
+def _waits_when_called(value: Any) -> int:
+    """Return something true for a partial of a coroutine function, or an object whose class has an async __call__."""
+    while isinstance(value, partial):
+        value = value.func
+    return _waits_by_itself(value if type(value) in (FunctionType, MethodType) else type(value).__call__)
 
 
 _MOVES_NOTHING = frozenset(
