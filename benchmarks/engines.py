@@ -11,7 +11,7 @@ from pathlib import Path
 
 from results import add_json_option, write
 
-from tpool_asyncio._bench.engines import measure, render
+from tpool_asyncio._bench.engines import as_json, measure, render
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     arguments = parser.parse_args()
     costs = asyncio.run(measure(max(1, arguments.calls), max(1, arguments.rounds)))
     print(render(costs))
-    write(Path(arguments.json), {"calls": arguments.calls, "us_per_call": costs})
+    write(Path(arguments.json), {"calls": arguments.calls, **as_json(costs)})
 
 
 if __name__ == "__main__":

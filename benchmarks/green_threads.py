@@ -29,7 +29,7 @@ from tpool_asyncio._bench.child_process import environment
 from tpool_asyncio._bench.crowds import CASES, CROWDS, GREEN, measure
 from tpool_asyncio._bench.figures import Figures, Sample
 from tpool_asyncio._bench.resident import peak_bytes, resident_bytes
-from tpool_asyncio._bench.table import columns, machine
+from tpool_asyncio._bench.table import columns, costs_as_json, machine
 from tpool_asyncio._bench.targets import Verdict
 
 PATIENCE = 120
@@ -118,6 +118,17 @@ def tables(figures: Figures, memory: Memory, number: int) -> str:
     return "\n\n".join(parts)
 
 
+def workloads_as_json(figures: Figures, memory: Memory) -> dict[str, object]:
+    workloads: dict[str, object] = {}
+    for case, title in CASES.items():
+        titles = {name: crowd.title for name, crowd in CROWDS.items() if name in figures.contestants(case)}
+        costs = costs_as_json(figures, case, titles, GREEN.name)
+        for name, sizes in memory.get(case, {}).items():
+            costs[name].update((kind, median(taken)) for kind, taken in sizes.items())
+        workloads[case] = {"title": title, "contestants": costs}
+    return workloads
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time and memory of great numbers of green threads.")
     parser.add_argument("--number", type=int, default=100_000, metavar="N", help="green threads (default: 100000)")
@@ -145,11 +156,7 @@ def main() -> None:
         "number": number,
         "rounds": figures.rounds,
         "missing": figures.missing,
-        "us_each": {
-            case: {name: [[sample.wall_us, sample.cpu_us] for sample in samples] for name, samples in taken.items()}
-            for case, taken in figures.samples.items()
-        },
-        "bytes_each": memory,
+        "workloads": workloads_as_json(figures, memory),
         "calls": {"in_flight": in_flight, "wrong": wrong, "met": met},
         "targets": [
             asdict(Verdict(f"green threads waiting for calls at once, none wrong >= {number}", in_flight, met))

@@ -16,18 +16,24 @@ from figure_files import File, Titles, add_files, figures, read, where
 MARK = "<!-- made by benchmarks/tables.py --page; what is below is written over -->"
 
 PARTS = {
-    "calls": "Calls of async code",
-    "green_calls": "Calls of synchronous code",
-    "bridge": "The bridge from synchronous to async code",
-    "executors": "Executors and loops",
-    "proxy": "Proxies and iteration",
-    "cpu": "Calls that hold the processor",
+    "calls": "Calls of async code: µs per call",
+    "green_calls": "Calls of synchronous code: µs per call",
+    "bridge": "The bridge from synchronous to async code: µs per call",
+    "executors": "Executors and loops: µs per call",
+    "proxy": "Proxies and iteration: µs for each row, query, line or call",
+    "engines": "Engines, two processes: µs per call",
+    "web": "Services with 200 connections at once: µs per request",
+    "green_threads": "Great numbers of green threads: µs for each",
+    "cpu": "Calls that hold the processor: µs per call",
 }
 """The parts with contestants and workloads that all have one kind of table."""
 
 LONE = "-"
 
 Row = tuple[str, Sequence[str]]
+
+Show = Callable[[Mapping[str, Any]], str]
+"""What a table says of one contestant."""
 
 
 def table(corner: str, files: Sequence[File], rows: Iterable[Row]) -> list[str]:
@@ -84,8 +90,8 @@ def targets(files: Sequence[File]) -> Iterator[str]:
     )
 
 
-def workloads(files: Sequence[File], part: str, heading: str) -> Iterator[str]:
-    """One table for each workload of a part: the cost of a call, and how often the first contestant's goes into it."""
+def workloads(files: Sequence[File], part: str, heading: str, show: Show) -> Iterator[str]:
+    """One table for each workload of a part, with one figure of each contestant, if any has it."""
     found = [dict(_workloads(figures(file, part))) for file in files]
     every = {key: workload["title"] for one in found for key, workload in one.items()}
     if every:
@@ -94,8 +100,8 @@ def workloads(files: Sequence[File], part: str, heading: str) -> Iterator[str]:
         taken = [one[key]["contestants"] if key in one else {} for one in found]
         titles = Titles(dict(enumerate(taken)))
         names = dict.fromkeys(name for contestants in taken for name in contestants)
-        rows = [(titles[name], [_cost(contestants.get(name)) for contestants in taken]) for name in names]
-        yield from table(corner, files, rows)
+        rows = [(titles[name], [show(one[name]) if name in one else LONE for one in taken]) for name in names]
+        yield from table(corner, files, [row for row in rows if set(row[1]) != {LONE}])
 
 
 def _workloads(found: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -108,9 +114,7 @@ def _workloads(found: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tupl
                 yield from _workloads(inner, (*path, name))
 
 
-def _cost(taken: Mapping[str, Any] | None) -> str:
-    if taken is None:
-        return LONE
+def _cost(taken: Mapping[str, Any]) -> str:
     ratio = next((value for name, value in taken.items() if name.startswith("wall_ratio_to_")), None)
     beside = "" if ratio is None or ratio == 1 else f" ({number(ratio)})"
     return f"{number(taken['wall_us'])}{beside}"
@@ -138,9 +142,7 @@ def scale(files: Sequence[File]) -> Iterator[str]:
                 yield from table(f"{corner}, {title}", files, rows)
 
 
-def by_rows(
-    files: Sequence[File], part: str, key: str, group: str, heading: str, show: Callable[[Mapping[str, Any]], str]
-) -> Iterator[str]:
+def by_rows(files: Sequence[File], part: str, key: str, group: str, heading: str, show: Show) -> Iterator[str]:
     """One table for each way in which contestants were watched, with what one of their figures says."""
     measured = [figures(file, part) or {} for file in files]
     found = [{(row[group], row["contestant"]): row for row in one.get(key, [])} for one in measured]
@@ -216,7 +218,13 @@ def page(files: Sequence[File]) -> str:
     """Return all tables there is something for."""
     lines = [*measured_on(files), *budget(files), *targets(files)]
     for part, heading in PARTS.items():
-        lines += workloads(files, part, f"{heading}: µs per call, and how many times the first line's")
+        lines += workloads(files, part, f"{heading}, and how many times the first line's", _cost)
+        if part == "web":
+            late = "How long a handler takes meanwhile that does not block: 99th percentile, ms"
+            lines += workloads(files, part, late, lambda taken: number(taken["loaded_p99_ms"]))
+        if part == "green_threads":
+            memory = "Memory for each green thread that waits: bytes"
+            lines += workloads(files, part, memory, lambda taken: number(taken.get("bytes_each")))
     lines += scale(files)
     waited = "Fairness: 99th percentile of the short calls' waiting, µs"
     lines += by_rows(files, "fairness", "rows", "pattern", waited, lambda row: number(row["p99_us"]))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench_figures import figures_on
+from tests.bench_figures import figures_on, table
 from tests.test_bench import BENCHMARKS
 from tpool_asyncio._bench.child_process import environment
 
@@ -50,6 +50,12 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> str:
     new["parts"]["wakeups"] = {"figures": {"counts": {"1": {"tpool": {"at_once_20": counts}}}}}
     step = {"1": {"instructions": 2476.0, "ns": 163.4}, "1000": {"instructions": None, "ns": 121.775}}
     old["parts"]["budget"] = {"figures": {"tables": {"async call, by hand": {"execute: the future": step}}}}
+    service = table({"1ms": "FastAPI, 1 ms"}, {"tpool": 200.0})
+    service["workloads"]["1ms"]["contestants"]["tpool"]["loaded_p99_ms"] = 4.5
+    new["parts"]["web"] = {"figures": {"fastapi": service}}
+    crowd = table({"nothing": "spawn, run, join", "waiting": "all wait"}, {"green": 20.0})
+    crowd["workloads"]["waiting"]["contestants"]["green"]["bytes_each"] = 8_800.0
+    old["parts"]["green_threads"] = {"figures": crowd}
     return tables(tmp_path_factory.mktemp("tables"), old, new)
 
 
@@ -67,6 +73,17 @@ def test_targets_that_are_missed_are_bold(both: str) -> None:
 def test_what_only_one_file_knows(both: str) -> None:
     assert cells(both, "tpool, 20 at once, 1 loop") == [["3.00"], ["1.25"], ["1.00"], ["1.00"]]
     assert cells(both, "execute: the future") == [["2,476 (163)"], ["(122)"]]
+
+
+def test_services_and_how_they_answer_meanwhile(both: str) -> None:
+    assert cells(both, "FastAPI, 1 ms") == [["3.11.9, asyncio", "3.13.1, asyncio"]] * 2
+    assert [cell for cell in cells(both, "tpool.execute") if cell[0] == "-"] == [["-", "200"], ["-", "4.50"]]
+
+
+def test_what_nobody_has_has_no_table(both: str) -> None:
+    assert len(cells(both, "all wait")) == 2
+    assert len(cells(both, "spawn, run, join")) == 1
+    assert ["8,800", "-"] in cells(both, "green.tpool.execute")
 
 
 def test_scale_fairness_and_stalls(both: str) -> None:

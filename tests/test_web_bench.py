@@ -88,9 +88,11 @@ def test_script(tmp_path: Path) -> None:
         names = [server.name for server in table.servers]
         assert sorted(results[name]["alone_seconds"]) == sorted(names)
         assert list(results[name]["workloads"]) == [workload.name for workload in web.WORKLOADS]
-        for taken in results[name]["workloads"].values():
+        for workload in results[name]["workloads"].values():
+            taken = workload["contestants"]
             assert sorted(taken) == sorted(names)
             assert all(len(each["samples"]) == 1 and each["wall_us"] > 0 for each in taken.values())
+            assert all(each["loaded_p99_ms"] > 0 for each in taken.values())
         for server in table.servers:
             assert done.stdout.count(server.title) >= 1 + len(web.WORKLOADS)
 

@@ -13,7 +13,7 @@ from statistics import median
 from tpool_asyncio import tpool
 from tpool_asyncio._bench.table import columns
 
-__all__ = ["measure", "render"]
+__all__ = ["as_json", "measure", "render"]
 
 Execute = Callable[[int], Awaitable[int]]
 
@@ -53,3 +53,23 @@ def render(costs: dict[str, dict[int, float]]) -> str:
     """Return the costs as a table in plain text."""
     headers = ["us per call", *(f"{crowd} at once" for crowd in CROWDS)]
     return columns(headers, [[way, *(f"{costs[way][crowd]:.0f}" for crowd in CROWDS)] for way in WAYS])
+
+
+def as_json(costs: dict[str, dict[int, float]]) -> dict[str, object]:
+    """Return the same as something to write as JSON."""
+    return {
+        "workloads": {
+            str(crowd): {
+                "title": f"{crowd:,} at once",
+                "contestants": {
+                    way: {
+                        "title": way,
+                        "wall_us": costs[way][crowd],
+                        f"wall_ratio_to_{WAYS[0]}": costs[way][crowd] / costs[WAYS[0]][crowd],
+                    }
+                    for way in WAYS
+                },
+            }
+            for crowd in CROWDS
+        }
+    }

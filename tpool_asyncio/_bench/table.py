@@ -2,14 +2,15 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tpool_asyncio._bench.contestants import ASYNCIO_FLOOR, FLOOR
 from tpool_asyncio._bench.figures import Figures
 from tpool_asyncio._bench.subject import CALLS, Subject
 from tpool_asyncio._bench.workloads import ONE_BY_ONE
 
-__all__ = ["as_json", "columns", "heading", "machine", "render"]
+__all__ = ["as_json", "columns", "costs_as_json", "heading", "machine", "render"]
 
 
 def columns(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -87,21 +88,10 @@ def _in_order(figures: Figures, subject: Subject, workload: str) -> list[str]:
 
 def as_json(figures: Figures, subject: Subject = CALLS) -> dict[str, object]:
     """Return the same as something to write as JSON, with every sample."""
-    reference = subject.reference.name
     workloads: dict[str, object] = {}
-    for name, taken in figures.samples.items():
-        contestants: dict[str, object] = {}
-        for contestant in _in_order(figures, subject, name):
-            median = figures.median(name, contestant)
-            ratio = figures.ratio(name, contestant, reference)
-            contestants[contestant] = {
-                "title": subject.contestants[contestant].title,
-                "wall_us": median.wall_us,
-                "cpu_us": median.cpu_us,
-                f"wall_ratio_to_{reference}": ratio and ratio.wall_us,
-                f"cpu_ratio_to_{reference}": ratio and ratio.cpu_us,
-                "samples": [[sample.wall_us, sample.cpu_us] for sample in taken[contestant]],
-            }
+    for name in figures.samples:
+        titles = {contestant: subject.contestants[contestant].title for contestant in _in_order(figures, subject, name)}
+        contestants = costs_as_json(figures, name, titles, subject.reference.name)
         workloads[name] = {"title": subject.workloads[name].title, "contestants": contestants}
     return {
         "machine": machine(),
@@ -111,3 +101,20 @@ def as_json(figures: Figures, subject: Subject = CALLS) -> dict[str, object]:
         "missing": figures.missing,
         "workloads": workloads,
     }
+
+
+def costs_as_json(figures: Figures, workload: str, titles: Mapping[str, str], reference: str) -> dict[str, Any]:
+    """Return what a workload costs each contestant, in the order of their titles, and how it relates to a reference."""
+    costs: dict[str, Any] = {}
+    for name, title in titles.items():
+        median = figures.median(workload, name)
+        ratio = figures.ratio(workload, name, reference)
+        costs[name] = {
+            "title": title,
+            "wall_us": median.wall_us,
+            "cpu_us": median.cpu_us,
+            f"wall_ratio_to_{reference}": ratio and ratio.wall_us,
+            f"cpu_ratio_to_{reference}": ratio and ratio.cpu_us,
+            "samples": [[sample.wall_us, sample.cpu_us] for sample in figures.samples[workload][name]],
+        }
+    return costs

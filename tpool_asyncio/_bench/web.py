@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from tpool_asyncio._bench.child_process import BenchError, ChildProcess, MissingError
 from tpool_asyncio._bench.figures import Figures, Sample
-from tpool_asyncio._bench.table import columns, machine
+from tpool_asyncio._bench.table import columns, costs_as_json, machine
 from tpool_asyncio._bench.web_watch import Watch, quantile
 
 __all__ = ["TABLES", "WORKLOADS", "Server", "Table", "WebFigures", "WebWorkload", "as_json", "measure", "render"]
@@ -242,18 +242,17 @@ def as_json(figures: WebFigures) -> dict[str, object]:
         "threads": figures.threads,
         "missing": taken.missing,
         "alone_seconds": figures.alone,
-        "workloads": {
-            workload.name: {
-                name: {
-                    "wall_us": median.wall_us,
-                    "server_cpu_us": median.cpu_us,
-                    "samples": [[sample.wall_us, sample.cpu_us] for sample in samples],
-                    "client_share": figures.client_share[workload.name, name],
-                    "loaded_seconds": figures.loaded[workload.name, name],
-                }
-                for name, samples in taken.samples[workload.name].items()
-                for median in [taken.median(workload.name, name)]
-            }
-            for workload in WORKLOADS
-        },
+        "workloads": {workload.name: _workload_as_json(figures, workload) for workload in WORKLOADS},
     }
+
+
+def _workload_as_json(figures: WebFigures, workload: WebWorkload) -> dict[str, object]:
+    table = figures.table
+    titles = {server.name: server.title for server in table.servers if _is_in(figures, server)}
+    servers = costs_as_json(figures.taken, workload.name, titles, table.servers[0].name)
+    for name, found in servers.items():
+        key = workload.name, name
+        found["client_share"] = figures.client_share[key]
+        found["loaded_seconds"] = figures.loaded[key]
+        found["loaded_p99_ms"] = 1000 * quantile(figures.loaded[key], 0.99)
+    return {"title": f"{table.title}, {workload.title}", "contestants": servers}
