@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tpool_asyncio._bench.faults import memory
 from tpool_asyncio._bench.faults.case import Case
 from tpool_asyncio._bench.faults.child import judge, load_cases
 from tpool_asyncio._bench.faults.report import as_json, as_markdown, elsewhere, render
@@ -103,6 +104,17 @@ def test_an_error_that_is_swallowed_is_wrong(monkeypatch: pytest.MonkeyPatch) ->
     asyncio.run(ways[0].pool.killall())
     assert verdict == "wrong"
     assert "the error of __init__" in detail
+
+
+def test_memory_that_grows_again_and_again_is_wrong() -> None:
+    kept: list[list[object]] = []
+    with pytest.raises(Wrong, match="blocks of memory more after 100 calls"):
+        for _ in memory._looks(100, 400, "calls"):
+            kept += [[object() for _ in range(5)] for _ in range(100)]
+    assert len(kept) == 300
+    late: list[list[object]] = []
+    for _ in memory._looks(100, 400, "calls"):
+        late = late or [[] for _ in range(1_000)]  # once, as with a module that is imported late
 
 
 def test_a_way_that_does_not_run_on_a_loop_is_no_matter() -> None:
