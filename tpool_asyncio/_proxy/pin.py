@@ -14,7 +14,11 @@ __all__ = ["Anchor", "Pin"]
 
 
 class Pin:
-    """One thread of a pool, for as long as this lives or until it is released."""
+    """One thread of a pool, for as long as this lives or until it is released.
+
+    ``released`` becomes true once, by one store of any thread, and is read by one load. Two threads that release at the
+    same time, or a release that comes with the end of the pin, do no harm: the lane takes a second one for none.
+    """
 
     __slots__ = ("__weakref__", "lane", "released")
 
