@@ -63,13 +63,13 @@ def main() -> None:
     print(f"{len(paths)} files of {read} bytes packed into {packed}, by {tpool.statistics().threads} threads")
 
     # A time limit, where the code waits. The call itself goes on; a thread cannot be stopped.
-    begun = time.perf_counter()
     try:
         with green.Timeout(0.05):
-            tpool.execute(time.sleep, 0.5)
+            tpool.execute(time.sleep, 1)
     except green.Timeout as limit:
         print(f"Given up after {limit}")
-    assert time.perf_counter() - begun < 0.4
+    else:
+        raise AssertionError("no time limit struck")
     assert green.with_timeout(0.05, green.sleep, 10, timeout_value="too late") == "too late"
 
 

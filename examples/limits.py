@@ -48,7 +48,7 @@ async def wait_for_the_end() -> None:
     ended = []
 
     def slow() -> None:
-        time.sleep(0.2)
+        time.sleep(1)
         ended.append(True)
 
     try:
@@ -78,7 +78,7 @@ async def admission() -> None:
     limited = tpool.options(limiter=anyio.CapacityLimiter(2))
     await asyncio.gather(*(limited.execute(count) for _ in range(10)))
     print(f"limiter:       at most {most} of 10 calls ran at once")
-    assert most == 2
+    assert most <= 2
 
 
 async def own_pool() -> None:

@@ -69,6 +69,10 @@ async def test_a_method_passes_for_the_method() -> None:
     assert inspect.signature(proxy.rows) == inspect.signature(proxy._obj.rows)
     assert proxy.thread.__wrapped__ == proxy._obj.thread
     assert proxy.thread.__self__ is proxy
+    assert proxy.thread == proxy.thread
+    assert {proxy.thread: 1}[proxy.thread] == 1
+    other = Proxy(Connection())
+    assert proxy.thread not in (proxy.cursor, other.thread, proxy._obj.thread, functools.partial(proxy.thread))
     assert repr(proxy.thread).endswith(", which runs in a pool>")
     assert "bound method Connection.thread" in repr(proxy.thread)
     assert callable(proxy.thread)

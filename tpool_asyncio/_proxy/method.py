@@ -89,6 +89,16 @@ class Method(partial[Any]):
     def __subclasscheck__(self, subclass: type) -> bool:
         return issubclass(subclass, self.__wrapped__)
 
+    # Each look-up makes a new one. They are equal as bound methods are.
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not Method:
+            return NotImplemented
+        return self.__self__ is other.__self__ and bool(self.__wrapped__ == other.__wrapped__)
+
+    def __hash__(self) -> int:
+        return hash(self.__wrapped__)
+
     # It is copied as functions are, and pickled as little as a proxy.
 
     def __copy__(self) -> "Method":
