@@ -15,6 +15,7 @@ from tests.plain_job import crew_of, submit
 from tpool_asyncio import tpool
 from tpool_asyncio._pool import importing
 from tpool_asyncio._pool.executor_future import ExecutorFuture
+from tpool_asyncio._pool.frames import current_frames
 from tpool_asyncio._pool.job import Job
 from tpool_asyncio._pool.thread_pool import ThreadPool
 from tpool_asyncio.green import tpool as green_tpool
@@ -106,7 +107,7 @@ def imports(module: str) -> str:
 
 def waits_for_a_module(core: ThreadPool, job: Job) -> bool:
     threads = [worker.ident or 0 for worker in crew_of(core).workers.copy() if worker.job is job]
-    frames = sys._current_frames()
+    frames = current_frames()
     return any(frames[thread].f_code is importing._waiting_code for thread in threads)
 
 

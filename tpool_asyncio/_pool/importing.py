@@ -9,10 +9,10 @@ The locks are no part of what Python documents. Where they are not found, nothin
 """
 
 import importlib
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from tpool_asyncio._pool.frames import current_frames
 from tpool_asyncio._pool.native import get_ident
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def stuck_in_import(pool: "ThreadPool") -> Iterator[tuple["Job", str]]:
     if not module_locks:
         return
     thread = get_ident()
-    frames = sys._current_frames()
+    frames = current_frames()
     for worker in pool.workers():
         frame = frames.get(worker.ident or 0)
         if frame is not None and frame.f_code is _waiting_code:

@@ -25,6 +25,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from tpool_asyncio._pool import frames
 from tpool_asyncio._pool.native import LockType, allocate_lock
 from tpool_asyncio._pool.refusal import EXITING
 
@@ -66,6 +67,7 @@ def _living() -> "list[ThreadPool | Engine]":
 
 
 def _after_fork_in_child() -> None:
+    frames.after_fork_in_child()
     left = [pool.after_fork_in_child() for pool in _living()]
     del left  # when all of them have started afresh
 

@@ -1,11 +1,11 @@
 """What still runs when somebody stops waiting for it."""
 
-import sys
 import traceback
 from collections.abc import Iterable
 from types import FrameType
 from typing import NamedTuple
 
+from tpool_asyncio._pool.frames import current_frames
 from tpool_asyncio._pool.worker import Worker
 
 __all__ = ["RunningCall", "StillRunningError", "running_calls"]
@@ -49,7 +49,7 @@ class StillRunningError(TimeoutError):
 
 def running_calls(workers: Iterable[Worker]) -> list[RunningCall]:
     """Say what these workers run, and where they are in it."""
-    frames = sys._current_frames()
+    frames = current_frames()
     return [
         RunningCall(job.name, worker.name, _format_stack(frames.get(worker.ident or 0)))
         for worker in workers
