@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, sessionmaker
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from tests.gate import Gate
+from tests.gate import PATIENCE, Gate
 from tpool_asyncio import green, tpool
 from tpool_asyncio.green import tpool as green_tpool
 
@@ -53,7 +54,9 @@ async def async_engine(folder: Path, **options: Any) -> AsyncIterator[AsyncEngin
         yield engine
     finally:
         await engine.dispose()
+        deadline = time.monotonic() + PATIENCE
         while set(threading.enumerate()) - before - {thread for thread in threading.enumerate() if is_worker(thread)}:
+            assert time.monotonic() < deadline
             await asyncio.sleep(0.001)
 
 
@@ -157,6 +160,7 @@ async def test_no_connection_within_the_time(tmp_path: Path) -> None:
             has_one.wait()
             with pytest.raises(PoolTimeoutError):
                 engine.sync_engine.connect()
+            engine.sync_engine.pool._timeout = 30  # type: ignore[attr-defined]
             with pytest.raises(green.Timeout), green.Timeout(0.001):
                 engine.sync_engine.connect()
             may_end.send()
