@@ -330,6 +330,23 @@ async def test_the_errands_are_cancelled_with_the_call(pool: tpool.Pool, loop_er
     assert loop_errors == []
 
 
+async def test_what_a_thread_waits_for_is_not_collected(pool: tpool.Pool, loop_errors: list[Any]) -> None:
+    reached = asyncio.Event()
+
+    async def waits_for_what_nobody_else_has() -> None:
+        event = asyncio.Event()
+        reached.set()
+        await event.wait()
+
+    call = pool.execute(from_thread.run, waits_for_what_nobody_else_has)
+    await reached.wait()
+    await asyncio.sleep(0)
+    gc.collect()
+    assert loop_errors == []
+    call.cancel()
+    await pool.killall(PATIENCE)  # the errand is cancelled with the call
+
+
 async def test_after_the_end_of_the_call_nobody_waits_for_what_it_has_started(pool: tpool.Pool) -> None:
     token = await pool.execute(tpool.current_token)
     gc.collect()

@@ -66,6 +66,9 @@ class _Visit(AsyncErrand):
             if task is not None:
                 self._watch = weakref.ref(task, self._lost)
 
+    def _hold(self, task: "asyncio.Task[Any]") -> None:
+        """Hold nothing: nobody need wait for a visit."""
+
     def _lost(self, watch: object = None) -> None:  # noqa: ARG002 - what a weak reference calls
         if not self._ended:
             self._finish(None, self._hub._closed_error())

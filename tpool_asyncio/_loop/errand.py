@@ -18,8 +18,8 @@ Why the thread looks up now and then
 
 Who may touch what
     What an errand is made of is written before it is posted, and posting hands it over. ``_task`` belongs to the thread
-    of the loop. ``value`` and ``error`` are written there before ``bell``, a lock, is released, and read by the thread
-    that asks after it has taken that. ``_withdrawn`` only ever becomes true, in any thread, which then posts
+    of the loop, and ``_held``, too, until that is closed. ``value`` and ``error`` are written there before ``bell``, a
+    lock, is released, and read by the thread that asks after it has taken that. ``_withdrawn`` only ever becomes true, in any thread, which then posts
     `Errand._stop`: if `Errand.start` has come before, and has not seen it, ``_stop`` finds the task.
 """
 
@@ -93,6 +93,9 @@ class Errand:
     def _stop(self) -> None:
         """End what has been started."""
 
+    def let_go(self) -> None:
+        """Hold nothing of a loop that is closed."""
+
     def _finish(self, value: Any, error: BaseException | None) -> None:
         self.value = value
         self.error = error
@@ -105,6 +108,8 @@ class AsyncErrand(Errand):
     what = "run"
 
     _task: "weakref.ref[asyncio.Task[Any]] | None" = None
+    _held: "asyncio.Task[Any] | None" = None
+    """The task again, for as long as a thread waits for it: what it awaits may be held by nobody but itself."""
 
     def start(self) -> None:
         """Start a task for the awaitable, unless it is not wanted any more."""
@@ -121,8 +126,12 @@ class AsyncErrand(Errand):
             self._finish(None, error)
             return
         self._task = weakref.ref(task)
+        self._hold(task)
         self._token._include(task)
         task.add_done_callback(self._collect)
+
+    def _hold(self, task: "asyncio.Task[Any]") -> None:
+        self._held = task
 
     async def _wait(self) -> Any:
         awaitable = self._fn(*self._args, **self._kwargs)
@@ -133,12 +142,16 @@ class AsyncErrand(Errand):
             )
         return await awaitable
 
+    def let_go(self) -> None:
+        self._held = None
+
     def _stop(self) -> None:
         task = None if self._task is None else self._task()
         if task is not None:
             task.cancel()
 
     def _collect(self, task: "asyncio.Task[Any]") -> None:
+        self._held = None
         if task.cancelled():
             self._finish(None, asyncio.CancelledError())
         elif (error := task.exception()) is not None:
@@ -182,6 +195,7 @@ def _wait_for(errand: Errand, loop: asyncio.AbstractEventLoop, token: "Token", f
             if loop.is_closed():
                 if errand.bell.acquire(False):
                     return
+                errand.let_go()
                 raise token._loop_closed(fn)
     except BaseException:
         errand.withdraw(loop)
