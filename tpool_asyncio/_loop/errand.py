@@ -19,8 +19,9 @@ Why the thread looks up now and then
 Who may touch what
     What an errand is made of is written before it is posted, and posting hands it over. ``_task`` belongs to the thread
     of the loop, and ``_held``, too, until that is closed. ``value`` and ``error`` are written there before ``bell``, a
-    lock, is released, and read by the thread that asks after it has taken that. ``_withdrawn`` only ever becomes true, in any thread, which then posts
-    `Errand._stop`: if `Errand.start` has come before, and has not seen it, ``_stop`` finds the task.
+    lock, is released, and read by the thread that asks after it has taken that. ``_withdrawn`` only ever becomes true,
+    in any thread, which then posts `Errand._stop`: if `Errand.start` has come before, and has not seen it, ``_stop``
+    finds the task.
 """
 
 import asyncio
