@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
@@ -70,6 +71,14 @@ async def iterations() -> None:
                     break
 
 
+class RefusingExecutor(Executor):
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> NoReturn:
+        raise LookupError
+
+
+REFUSES = tpool.Pool.over(RefusingExecutor())
+HAS_NO_EXECUTOR = tpool.Pool.over(fail)
+
 KINDS: dict[str, Callable[[], Awaitable[object]]] = {
     "a call": lambda: tpool.execute(int),
     "at once": at_once,
@@ -90,6 +99,8 @@ KINDS: dict[str, Callable[[], Awaitable[object]]] = {
     "error in a green thread": lambda: green.run(green_tpool.execute, fail),
     "proxies": proxies,
     "iterations": iterations,
+    "refused by an executor": lambda: REFUSES.execute(int),
+    "without an executor": lambda: HAS_NO_EXECUTOR.execute(int),
     "executor": lambda: asyncio.get_running_loop().run_in_executor(tpool.executor(), int),
 }
 """What async code does."""

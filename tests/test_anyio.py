@@ -481,7 +481,8 @@ async def test_an_error_in_a_task_group(on_cancel: OnCancel, loop_errors: list[A
 
         async def fail() -> None:
             await anyio.sleep(0)
-            asyncio.get_running_loop().call_later(0.01, slow.gate.open)
+            # When both calls have been cancelled; only the one that runs is waited for.
+            queued[0].add_done_callback(lambda _: slow.end_later())
             raise LookupError("x")
 
         with pytest.raises(ExceptionGroup) as caught:
@@ -605,12 +606,13 @@ async def test_the_tokens_of_a_limiter_are_threads_that_are_busy(on_cancel: OnCa
                 last.wait_begun()
                 assert (limiter.borrowed_tokens, limiter.statistics().tasks_waiting) == (2, 1)
                 assert pool.statistics().busy == 2
-                asyncio.get_running_loop().call_later(0.01, gate.open)
                 if on_cancel == "wait":
-                    asyncio.get_running_loop().call_later(0.01, last.open)
+                    for opened in (gate, last):
+                        asyncio.get_running_loop().call_later(0.01, opened.open)
                 scope.cancel()
         if on_cancel == "abandon":
             assert pool.statistics().abandoned == limiter.borrowed_tokens == 2
+            gate.open()
             while limiter.borrowed_tokens > 1:
                 await asyncio.sleep(0.001)
             assert pool.statistics().busy == 1
@@ -632,6 +634,13 @@ async def test_a_limiter_around_a_call_is_used_as_in_anyio(pool: tpool.Pool) -> 
         for _ in range(5):
             group.start_soon(call)
     assert most == [1] * 5
+
+
+async def test_a_scope_knows_its_own_cancellation_of_a_green_thread_that_has_not_begun() -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await green.spawn(green.sleep, 60).task  # type: ignore[misc]  # it has one
+    assert scope.cancelled_caught
 
 
 # Libraries on top of anyio

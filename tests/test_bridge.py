@@ -422,6 +422,15 @@ async def test_async_for_over_a_synchronous_generator_that_waits() -> None:
     assert [item async for item in green.aiter(list, "ab")] == ["a", "b"]
 
 
+async def test_items_may_be_coroutines() -> None:
+    def coroutines() -> Iterator[Awaitable[object]]:
+        for number in range(3):
+            green.sleep(0)
+            yield later(number)
+
+    assert [await item async for item in green.aiter(coroutines)] == [0, 1, 2]
+
+
 async def test_leaving_early_closes_the_generator_which_may_wait() -> None:
     ended: list[str] = []
     async with aclosing(green.aiter(counting, 3, ended)) as numbers:

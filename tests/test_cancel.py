@@ -14,6 +14,7 @@ from tests.conftest import LoopErrors
 from tests.gate import PATIENCE, Gate
 from tests.test_execute import ClasslessError
 from tpool_asyncio import from_thread, tpool
+from tpool_asyncio._pool.thread_pool import ThreadPool
 
 
 class Thing:
@@ -44,6 +45,58 @@ async def test_a_queued_call_never_runs_and_lets_go_at_once(pool: tpool.Pool) ->
     await asyncio.gather(*blockers, pool.execute(int))
     assert ran == []
     assert (pool.statistics().submitted, pool.statistics().completed) == (4, 3)
+
+
+class Blow(BaseException):
+    """What a signal handler raises."""
+
+
+def strike(*_: object) -> None:
+    raise Blow
+
+
+@pytest.mark.parametrize("options", [{}, {"timeout": 1000}, {"on_cancel": "wait"}])
+async def test_nobody_waits_for_a_queued_call_that_is_struck_while_it_is_cancelled(
+    options: dict[str, Any], pool: tpool.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    blockers = await all_threads_of(pool, gate)
+    limiter = anyio.CapacityLimiter(1)
+    call = pool.options(limiter=limiter, **options).execute(int) if options else pool.execute(int)
+    while not pool.statistics().queued:
+        await asyncio.sleep(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(ThreadPool, "dropped", strike)
+        with pytest.raises(Blow):
+            call.cancel("message")
+    gate.open()
+    await asyncio.gather(*blockers)
+    with pytest.raises(asyncio.CancelledError, match="message"):
+        await asyncio.wait_for(call, PATIENCE)
+    assert limiter.borrowed_tokens == 0
+
+
+@pytest.mark.parametrize(("on_cancel", "waits"), [("abandon", False), ("wait", True)])
+async def test_a_running_call_that_is_struck_while_it_is_cancelled_is_waited_for_as_it_was_said(
+    on_cancel: Any, waits: bool, pool: tpool.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    limiter = anyio.CapacityLimiter(1)
+    call = pool.options(on_cancel=on_cancel, limiter=limiter).execute(gate, 7)
+    while not pool.statistics().busy:
+        await asyncio.sleep(0)
+    gate.wait_begun()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(call), "stop_errands", strike)
+        with pytest.raises(Blow):
+            call.cancel()
+    assert call.cancelled() is not waits
+    assert limiter.borrowed_tokens == 1
+    gate.open()
+    if waits:
+        assert await call == 7
+    while limiter.borrowed_tokens:
+        await asyncio.sleep(0)
 
 
 async def test_a_running_call_is_abandoned(pool: tpool.Pool, loop_errors: LoopErrors) -> None:

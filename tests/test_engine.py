@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import LoopErrors
 from tests.gate import PATIENCE
 from tests.hand_executor import HandExecutor, InPlaceExecutor, SilentExecutor
-from tests.plain_job import PlainJob
+from tests.plain_job import PlainJob, end
 from tpool_asyncio import from_thread, green, hubs, tpool
 from tpool_asyncio._pool import worker as worker_module
 from tpool_asyncio._pool.engine import Engine
@@ -34,6 +34,13 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+def wait_handed_over(pool: tpool.Pool) -> None:
+    """Wait, with the loop standing still, until `Executor.submit` has returned for all calls."""
+    engine: Any = pool._core
+    while engine._feeding.locked():
+        pass
 
 
 def counts(pool: tpool.Pool) -> tuple[int, int, int, int]:
@@ -208,6 +215,7 @@ async def test_cancel_what_the_executor_has_queued(hand: HandExecutor) -> None:
     timed, waiting = pool.options(timeout=0.01), pool.options(queue_timeout=0.01, on_cancel="wait")
     others = [timed.execute(abs, -2), waiting.execute(abs, -3)]
     futures = [hand.next()[1] for _ in range(3)]
+    wait_handed_over(pool)
     assert pool.statistics().queued == 3
     call.cancel()
     for other in others:
@@ -301,6 +309,7 @@ async def test_limiter(hand: HandExecutor) -> None:
     limited = pool.options(limiter=anyio.CapacityLimiter(1), name="limited")
     calls = [limited.execute(abs, -number) for number in range(4)]
     await until(lambda: hand.calls)
+    wait_handed_over(pool)
     await asyncio.sleep(0.01)
     assert len(hand.calls) == 1
     calls[0].cancel()  # dropped by the executor
@@ -367,8 +376,9 @@ async def test_killall_waits_for_what_runs_and_names_it_in_time() -> None:
     pool = tpool.Pool.over(lambda: left.pop(0), name="patient")
     running, queued = pool.options(name="the report").execute(abs, -1), pool.execute(abs, -2)
     _, future = hands[0].start()
+    wait_handed_over(pool)
     with pytest.raises(tpool.StillRunningError, match=r"1 call.* of pool 'patient' still run .* and 1 wait") as caught:
-        await pool.killall(timeout=0.02)
+        await pool.killall(timeout=0.5)
     assert [call.name for call in caught.value.calls] == ["the report"]
     assert "the report in thread of a HandExecutor" in str(caught.value)
     third = pool.execute(abs, -3)
@@ -582,6 +592,27 @@ async def test_no_thread_can_be_started(hand: HandExecutor, monkeypatch: pytest.
     await pool.killall()
 
 
+async def test_no_thread_can_be_started_to_shut_an_executor_down(
+    hand: HandExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool = tpool.Pool.over(lambda: hand)
+    call = pool.execute(abs, -1)
+    hand.run()
+    assert await call == 1
+    end(pool._core._threads)  # type: ignore[attr-defined]  # as they do when there has been nothing to do
+    with monkeypatch.context() as patch:
+        patch.setattr(worker_module.Worker, "start", refuse)
+        await asyncio.wait_for(pool.killall(), PATIENCE)
+    assert hand.was_shut_down
+    call = pool.execute(abs, -2)
+    hand.run()
+    assert await call == 2
+    await pool.killall()
+
+
 async def test_a_shutdown_that_fails_is_logged(hand: HandExecutor, caplog: pytest.LogCaptureFixture) -> None:
     def fail(wait: bool = True) -> None:
         raise OSError("gone")
@@ -667,8 +698,8 @@ def test_a_loop_that_closes_in_mid_call(hand: HandExecutor) -> None:
 
     asyncio.run(main())
     hand.run()
-    assert pool.statistics().completed == 1
     asyncio.run(pool.killall())
+    assert pool.statistics().completed == 1
 
 
 def test_many_calls_from_many_loops() -> None:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import Any
 
 import pytest
@@ -82,6 +82,37 @@ async def test_calls_that_were_cancelled_get_no_error_of_the_factory() -> None:
     assert (numbers.failed, numbers.cancelled) == (1, 2)
 
 
+def test_a_call_is_made_anew_as_soon_as_the_factory_has_failed() -> None:
+    # (1) The factory fails. (2) The first caller has the error, and calls again. (3) The second caller has the error.
+    # (4) The new call makes the factory try again.
+    attempts = []
+
+    def connect() -> Executor:
+        attempts.append(1)
+        if len(attempts) == 1:
+            arrived.wait(PATIENCE)
+            raise OSError("no route to the cluster")
+        return InPlaceExecutor()
+
+    class Persistent(PlainJob):
+        def deliver(self) -> None:
+            engine.submit(again)
+            super().deliver()
+
+    arrived = threading.Event()
+    engine = Engine(connect)
+    first, second, again = Persistent(abs, -1), PlainJob(abs, -2), PlainJob(abs, -3)
+    engine.submit(first)
+    engine.submit(second)
+    arrived.set()
+    for job in (first, second):
+        with pytest.raises(OSError, match="no route"):
+            job.result()
+    assert again.result() == 3
+    assert len(attempts) == 2
+    end(engine)
+
+
 class LateLock:
     """A lock that does something, once, just before it is released."""
 
@@ -105,6 +136,19 @@ def test_a_call_is_added_while_the_feeder_gives_its_token_back(in_place: Engine)
     in_place._feeding = LateLock(in_place._feeding, lambda: in_place.submit(second))  # type: ignore[assignment]
     in_place.submit(first)
     assert (first.result(), second.result()) == (1, 2)
+
+
+def test_one_feeder_too_many_goes_home(in_place: Engine) -> None:
+    # As after a blow, when nobody could tell whether one was on its way.
+    job = PlainJob(abs, -1)
+    assert in_place._at_work.acquire(False)  # as the other one has it
+    in_place.submit(job)
+    while in_place._feeding.locked():
+        pass
+    assert not job.delivered.is_set()
+    in_place._at_work.release()
+    in_place._give_back()  # as the other one does next
+    assert job.result() == 1
 
 
 def test_an_outcome_that_cannot_be_delivered_holds_nobody_up(
@@ -155,6 +199,29 @@ def test_who_imports_does_not_look_for_workers_of_an_engine(in_place: Engine) ->
 # The end
 
 
+def test_who_waits_for_the_end_of_all_calls_finds_their_outcomes(hand: HandExecutor) -> None:
+    # (1) The last call of an executor that was given ends. (2) Its outcome is on its way. (3) `killall` is over.
+    class Late(PlainJob):
+        def deliver(self) -> None:
+            numbers = engine.statistics()
+            seen.append((parting.farewell is None, parting.queued(), numbers.queued, numbers.busy, numbers.completed))
+            super().deliver()
+
+    seen: list[tuple[bool, int, int, int, int]] = []
+    ended = threading.Event()
+    engine = Engine(hand)
+    job = Late(abs, -1)
+    engine.submit(job)
+    fn, future = hand.start()
+    parting = engine.dismiss(ended.set)
+    while parting not in engine._partings:
+        pass
+    future.set_result(fn())
+    assert ended.wait(PATIENCE)
+    assert seen == [(True, 0, 0, 0, 1)]
+    assert job.result() == 1
+
+
 async def test_an_executor_that_says_that_the_interpreter_exits(hand: HandExecutor) -> None:
     hand.error = RuntimeError("cannot schedule new futures after interpreter shutdown")
     pool = tpool.Pool.over(hand)
@@ -195,6 +262,48 @@ def test_processes_are_started_while_those_that_there_are_are_killed(
     assert job.result() == 1
     end(engine)
     assert ("the worker processes of pool 'p' could not be ended" in caplog.text) is (error is not None)
+
+
+def test_processes_of_an_executor_that_was_given_are_not_killed(hand: HandExecutor) -> None:
+    process = Process()
+    hand._processes = {1: process}  # type: ignore[attr-defined]
+    engine = Engine(hand)
+    job = PlainJob(abs, -1)
+    engine.submit(job)
+    hand.start()[1].set_result(1)
+    assert job.result() == 1
+    engine.kill()
+    assert not process.killed.is_set()
+    end(engine)
+
+
+def test_an_executor_that_was_given_breaks_while_it_takes_a_call_that_it_still_runs(hand: HandExecutor) -> None:
+    # (1) A call is being handed over. (2) Another one, the only one, finds the executor broken; nothing is left of it.
+    # (3) The executor has taken the first call all the same.
+    hand._broken = False  # type: ignore[attr-defined]
+    engine = Engine(hand)
+    first, second = PlainJob(abs, -1), PlainJob(abs, -2)
+    engine.submit(first)
+    _, future = hand.start()
+    hand.submitting.clear()
+    hand.open.clear()
+    engine.submit(second)
+    assert hand.submitting.wait(PATIENCE)
+    hand._broken = True  # type: ignore[attr-defined]
+    future.set_exception(BrokenExecutor("a worker has died"))
+    assert first.delivered.wait(PATIENCE)
+    hand.open.set()
+    _, future = hand.start()
+    ended = threading.Event()
+    parting = engine.dismiss(ended.set)
+    while not parting.reached:
+        pass
+    with engine.lock:
+        assert len(parting.tickets) == 1
+    assert engine.statistics().busy == 1
+    future.set_result(2)
+    assert ended.wait(PATIENCE)
+    assert second.result() == 2
 
 
 def test_a_fork_leaves_calls_that_wait_to_be_handed_over_to_the_parent() -> None:
@@ -238,6 +347,47 @@ def test_a_fork_leaves_calls_that_wait_to_be_handed_over_to_the_parent() -> None
     asyncio.run(main())
     """
     assert output_of(program, options=("-W", "ignore::DeprecationWarning")).splitlines() == ["0 False", "True", "True"]
+
+
+def test_a_fork_leaves_calls_that_were_handed_over_to_the_parent() -> None:
+    # A thread of the parent has the lock of the future, as when it sets the result, and never gives it back here.
+    program = """
+    import asyncio, os, signal, threading
+    from tests.hand_executor import HandExecutor
+    from tpool_asyncio import tpool
+
+    hand = HandExecutor()
+    pool = tpool.Pool.over(hand)
+
+    async def main():
+        call = pool.execute(abs, -1)
+        while pool._core._feeding.locked():
+            await asyncio.sleep(0.001)
+        fn, future = hand.next()
+        held, go_on = threading.Event(), threading.Event()
+        def hold():
+            with future._condition:
+                held.set()
+                assert go_on.wait(20)
+        holder = threading.Thread(target=hold)
+        holder.start()
+        assert held.wait(20)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            call.cancel()
+            print(call.cancelled(), pool.statistics().submitted, flush=True)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        go_on.set()
+        holder.join()
+        future.set_result(fn())
+        print(await call)
+        await pool.killall()
+
+    asyncio.run(main())
+    """
+    assert output_of(program, options=("-W", "ignore::DeprecationWarning")).splitlines() == ["True 0", "1"]
 
 
 @pytest.mark.parametrize("kind", [ClasslessError, UnprintableError])

@@ -1,8 +1,11 @@
 """Calls on a real Dask cluster: worker processes that die, results that cannot be pickled, a cluster that goes away."""
 
 import asyncio
+import contextlib
 import logging
 import os
+import random
+import socket
 import subprocess
 import sys
 import threading
@@ -174,7 +177,9 @@ def start(what, *arguments):
     command = [sys.executable, "-W", "ignore", "-m", f"distributed.cli.dask_{what}", *arguments]
     # Coverage would make them slow to start, and is not asked for here.
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL, env=env)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+    processes.append(process)
+    return process
 
 def cluster():
     port = address.rpartition(":")[2]
@@ -187,26 +192,36 @@ async def fails(call, what):
     except (BrokenExecutor, OSError) as error:
         print(what in str(error), flush=True)
 
+async def submitted(number):
+    while len(pool._core._outlet.executor._calls) < number:
+        await asyncio.sleep(0.01)
+
+def wait_for_worker(patience):
+    dask.config.set({"distributed.scheduler.no-workers-timeout": patience})
+
 async def main():
+    global pool
     scheduler, worker = cluster()
     # This is what a program writes that is to survive its cluster: the factory connects anew.
     def connect():
-        client = Client(address, timeout=30 if scheduler.poll() is None else 0.5)
-        client.wait_for_workers(1, timeout=30)
+        client = Client(address, timeout=60 if scheduler.poll() is None else 0.5)
+        client.wait_for_workers(1, timeout=60)
         return client.get_executor()
 
     pool = tpool.Pool.over(connect)
     print(await pool.execute(engine_calls.power, 3), flush=True)
+    wait_for_worker("0.5s")
     calls = [pool.execute(engine_calls.sleep_for, 60) for _ in range(3)]
-    await asyncio.sleep(0.1)
+    await submitted(3)
     worker.kill()
     worker.wait()
     for call in calls:
         await fails(call, "the Dask cluster has had no worker for 0.5 s")
+    wait_for_worker("60s")
     client = pool._core._outlet.executor._client
     client._timeout = 0.5  # for which it tries to connect again
     call = pool.execute(engine_calls.sleep_for, 60)
-    await asyncio.sleep(0.1)
+    await submitted(1)
     scheduler.kill()
     scheduler.wait()
     await fails(call, "the Dask cluster has dropped the call")
@@ -217,25 +232,32 @@ async def main():
     print(await pool.execute(engine_calls.power, 4), flush=True)
     client = pool._core._outlet.executor._client
     call = pool.execute(engine_calls.sleep_for, 60)
-    await asyncio.sleep(0.1)
+    await submitted(1)
     await tpool.execute(client.close)
     await fails(call, "the Dask cluster has dropped the call")
     await pool.killall()
-    for process in (worker, scheduler):
+
+processes = []
+try:
+    asyncio.run(main())
+finally:
+    for process in processes:
         process.kill()
         process.wait()
-
-dask.config.set({"distributed.scheduler.no-workers-timeout": "0.5s"})
-asyncio.run(main())
 """
 
 
-def test_a_cluster_that_goes_away() -> None:
-    import socket
+def free_port() -> int:
+    """A port that is free, and stays so: it is none of those that the system gives to whoever asks for any."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+
+def test_a_cluster_that_goes_away() -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
     done = subprocess.run(
         [sys.executable, "-c", unindent(PROGRAM.replace("\n", "\n    ")), address],
         capture_output=True,

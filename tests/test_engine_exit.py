@@ -100,12 +100,12 @@ def test_the_exit_begins_while_the_feeder_gives_its_token_back() -> None:
         await closed_later.execute(int)
         core, worker = pool._core, closed_later._core.workers()[0]
         end_feeding = core._end_feeding
-        def end_late():
+        def end_late(rounds):
             del core._end_feeding
             has_looked.set()
             worker.join(20)
             print(str(core.refusal).partition(",")[0])
-            end_feeding()
+            end_feeding(rounds)
         core._end_feeding = end_late
         print(await pool.execute(abs, -1))
     asyncio.run(main())

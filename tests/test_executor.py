@@ -218,6 +218,19 @@ class TestCancelling:
         assert list(concurrent.futures.as_completed([future])) == [future]
         gate.open()
 
+    def test_what_somebody_has_set_is_not_cancelled(self, one: tpool.Executor) -> None:
+        gate = Gate()
+        one.submit(gate)
+        gate.wait_begun()
+        future = one.submit(int)
+        seen = list[object]()
+        future.add_done_callback(seen.append)
+        future.set_result(3)
+        assert future.cancel() is False
+        assert future.result(0) == 3
+        assert seen == [future]
+        gate.open()
+
     def test_a_storm_of_cancels_leaves_exact_counts(self, two: tpool.Executor) -> None:
         ran = list[int]()
         futures = list[Future[None]]()

@@ -289,6 +289,96 @@ async def test_it_may_be_found_by_the_garbage_collector_in_another_thread(pool: 
     assert len(source.tasks) == 1
 
 
+async def test_the_collector_finds_it_while_the_lock_of_the_pool_is_held(pool: tpool.Pool) -> None:
+    source = Source()
+    loop = asyncio.get_running_loop()
+    used = threading.Event()
+
+    def use() -> None:
+        pool.statistics()
+        used.set()
+
+    def consume() -> int:
+        items = from_thread.iterate(source.numbers())
+        got = next(items)
+        cycle: list[object] = [items]
+        cycle.append(cycle)
+        del items, cycle
+        with pool._core.lock:  # as the collector may strike in any method of the pool
+            loop.call_soon_threadsafe(use)
+            gc.collect()
+        assert used.wait(PATIENCE)
+        return got
+
+    assert await pool.execute(consume) == 0
+    await until(source.closed.is_set)
+    await until(lambda: not others())
+    assert len(source.tasks) == 1
+
+
+async def test_an_error_that_was_read_ahead_is_of_no_interest(
+    pool: tpool.Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = threading.Event()
+
+    async def fails() -> AsyncIterator[int]:
+        try:
+            yield 1
+            await asyncio.sleep(0.001)
+            raise LookupError("too far")
+        finally:
+            failed.set()
+
+    def consume() -> None:
+        items = from_thread.iterate(fails())
+        next(items)
+        assert failed.wait(PATIENCE)
+        from_thread.run(asyncio.sleep, 0.001)  # for the end of the task that reads
+        items.close()
+
+    await pool.execute(consume)
+    assert not others()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("way", ["close", "drop", "cancel"])
+async def test_an_error_at_its_early_end_is_logged(
+    pool: tpool.Pool, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    begun = asyncio.Event()
+
+    async def fails() -> AsyncIterator[int]:
+        try:
+            yield 1
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            raise LookupError("at the end")
+
+    def consume() -> None:
+        items = from_thread.iterate(fails())
+        next(items)
+        if way == "close":
+            items.close()
+        elif way == "cancel":
+            next(items)
+
+    call = pool.execute(consume)
+    if way == "cancel":
+        await begun.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    else:
+        await call
+    await until(lambda: not others())
+    await until(lambda: caplog.records)
+    (record,) = caplog.records
+    assert record.getMessage().endswith("fails raised an exception when it was closed")
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], LookupError)
+
+
 async def test_anyio_scopes_inside_the_source(pool: tpool.Pool) -> None:
     async def source() -> AsyncIterator[int]:
         with anyio.CancelScope() as scope:

@@ -117,3 +117,54 @@ def test_while_a_worker_is_about_to_wake_a_loop_that_goes_on_in_the_child() -> N
     loop.close()
     """
     assert output_of(program, options=FORK) == "child 8\nparent 4 8\n"
+
+
+@pytest.mark.parametrize("forks", ["forks()", "tpool.execute(forks)"])
+def test_ctrl_c_strikes_the_child_of_a_script_that_waits(forks: str) -> None:
+    # The script notes Ctrl-C for the end of its wait, which never comes in the child.
+    program = f"""
+    import os, signal
+    from tpool_asyncio import green
+    from tpool_asyncio.green import tpool
+    def forks():
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.raise_signal(signal.SIGINT)
+                print("nothing", flush=True)
+            except KeyboardInterrupt:
+                print("struck", flush=True)
+            finally:
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    green.spawn(lambda: {forks}).wait()
+    """
+    assert output_of(program, options=FORK) == "struck\n"
+
+
+def test_a_process_of_multiprocessing_started_inside_a_call_makes_calls_like_any_other() -> None:
+    program = """
+    import asyncio, multiprocessing
+    from tpool_asyncio import from_thread, tpool
+    async def answer():
+        return 7
+    async def two_calls():
+        return await tpool.execute(from_thread.run, answer), await tpool.execute(int, 2)
+    def child(connection):
+        try:
+            connection.send(asyncio.run(two_calls()))
+        except BaseException as error:
+            connection.send(error)
+    def job():
+        context = multiprocessing.get_context("fork")
+        reader, writer = context.Pipe()
+        process = context.Process(target=child, args=(writer,))
+        process.start()
+        outcome = reader.recv()
+        process.join()
+        return outcome
+    async def main():
+        print(await tpool.execute(job))
+    asyncio.run(main())
+    """
+    assert output_of(program, options=("-W", "ignore::DeprecationWarning")) == "(7, 2)\n"

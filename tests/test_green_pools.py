@@ -1,6 +1,7 @@
 """Pools of green threads: so many at a time, and no slot is lost."""
 
 import asyncio
+import copy
 import gc
 import itertools
 import threading
@@ -373,6 +374,13 @@ def results_in_order() -> None:
     assert pool.free() == 3
 
 
+def test_imap_cannot_be_copied_and_so_ended_by_a_copy() -> None:
+    results = GreenPool(2).imap(double, range(9))
+    with pytest.raises(TypeError, match="neither copied nor pickled"):
+        copy.copy(results)
+    assert list(results) == list(range(0, 18, 2))
+
+
 def test_imap_in_a_script() -> None:
     results_in_order()
 
@@ -681,6 +689,27 @@ async def test_a_reader_does_not_wait_for_a_spawn_that_was_killed() -> None:
     await green.run(pile.pool.waitall)
     await green.run(pile.spawn, double, 4)
     assert await green.run(list, pile) == [8]
+
+
+async def test_a_spawn_and_its_reader_are_killed_in_the_same_turn() -> None:
+    # The reader has been told that nothing will come, and is killed before it knows. Nobody else is to be told that.
+    pile: GreenPile[int] = GreenPile(1)
+    gate = Event()
+    pile.pool.spawn(gate.wait)
+    spawner = green.spawn(pile.spawn, double, 3)
+    await turns()
+    reader = green.spawn(next, pile)
+    await turns()
+    spawner.link(lambda _: reader.kill())
+    spawner.kill()
+    await turns()
+    assert reader.dead
+    assert pile._due == 0
+    gate.send()
+    await green.run(pile.pool.waitall)
+    for number in (4, 5):
+        await green.run(pile.spawn, double, number)
+    assert await green.run(list, pile) == [8, 10]
 
 
 def test_a_pile_in_its_own_full_pool() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import queue
 import random
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -523,6 +524,99 @@ async def test_the_error_of_a_putter_is_raised_in_its_own_put() -> None:
         await putter
     assert contents(items) == [1, 2, 3]
     assert nothing_is_on_its_way(items)
+
+
+async def test_the_room_of_a_putter_that_fails_is_for_the_next() -> None:
+    items: PriorityQueue[Any] = PriorityQueue(2)
+    items.put(1)
+    items.put(2)
+    failing, next_one = green.spawn(items.put, "text"), green.spawn(items.put, 3)
+    await asyncio.sleep(0)
+    assert items.get() == 1
+    with pytest.raises(TypeError):
+        await failing
+    await next_one
+    assert contents(items) == [2, 3]
+    assert nothing_is_on_its_way(items)
+
+
+@pytest.mark.parametrize("maxsize", [0, 1])
+async def test_who_gets_takes_no_error_from_a_putter(maxsize: int) -> None:
+    class Picky(Queue[int]):
+        def _put(self, item: int) -> None:
+            if item < 0:
+                raise ValueError("negative")
+            super()._put(item)
+
+    items = Picky(maxsize)
+    for number in range(maxsize):
+        items.put(number)
+    putters = [green.spawn(items.put, number) for number in (-1, -2, 7)]
+    await asyncio.sleep(0)
+    assert [items.get() for _ in range(maxsize + 1)] == [*range(maxsize), 7]
+    with pytest.raises(Empty):
+        items.get_nowait()
+    for putter in putters[:2]:
+        with pytest.raises(ValueError, match="negative"):
+            await putter
+    await putters[2]
+    assert items.unfinished_tasks == maxsize + 1
+    assert nothing_is_on_its_way(items)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_destructor_that_puts_something_in_the_middle_of_a_put(kind: type[LightQueue[int]]) -> None:
+    def put_with_another(moment: int) -> bool:
+        """Put an item, and another in the middle of that, at the next call of a function; return if there is one."""
+        a_queue = kind()
+        got = list[int]()
+        waiting = [green.spawn(lambda: got.append(a_queue.get())) for _ in range(3)]
+        green.sleep(0)
+        calls = 0
+
+        def count(frame: object, event: str, argument: object) -> None:
+            nonlocal calls
+            if event == "call":
+                calls += 1
+                if calls == moment:
+                    a_queue.put(2)  # which is not watched itself
+
+        sys.setprofile(count)
+        try:
+            a_queue.put(1)
+        finally:
+            sys.setprofile(None)
+        green.sleep(0)
+        came = calls >= moment
+        assert sorted(got) == ([1, 2] if came else [1])
+        assert a_queue.empty()
+        a_queue.put(3)
+        a_queue.put(4)
+        for thread in waiting:
+            thread.wait()
+        assert nothing_is_on_its_way(a_queue)
+        return came
+
+    moment = 1
+    while put_with_another(moment):
+        moment += 1
+    assert moment > 5
+
+
+async def test_a_subclass_that_puts_something_as_it_hands_something_out() -> None:
+    class Doubling(LightQueue[int]):
+        def _get(self) -> int:
+            item = super()._get()
+            if item == 1:
+                self.put(2)
+            return item
+
+    a_queue = Doubling()
+    waiting = [green.spawn(a_queue.get) for _ in range(2)]
+    await asyncio.sleep(0)
+    a_queue.put(1)
+    assert [await thread for thread in waiting] == [1, 2]
+    assert nothing_is_on_its_way(a_queue)
 
 
 def test_a_subclass_with_its_own_order() -> None:

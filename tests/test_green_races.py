@@ -1,8 +1,9 @@
 """Rare ways through the green floor, each made to happen: loops that are stopped or closed, calls thrown out, links."""
 
 import asyncio
+import gc
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any, NoReturn
 
 import greenback
@@ -15,6 +16,7 @@ from tests.gate import Gate
 from tests.test_hubs import forever, in_thread
 from tpool_asyncio import from_thread, green, hubs, tpool
 from tpool_asyncio._green import visit as visit_module
+from tpool_asyncio._green.ctrl_c import CtrlC
 from tpool_asyncio._green.script_call import ScriptCall
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._pool.job import SPENT
@@ -62,6 +64,62 @@ def test_a_callback_ends_the_program_while_a_script_waits(script: Hub, error: ty
 # Green threads
 
 
+@pytest.mark.parametrize("kind", ["long", "short"])
+def test_a_script_waits_just_before_its_loop_runs_for_another_wait(
+    script: Hub, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    # As a destructor does, or the handler of a signal.
+    take, seconds = CtrlC.take, 0.001 if kind == "long" else 0
+
+    def wait_inside(ctrl_c: CtrlC) -> bool:
+        monkeypatch.undo()
+        green.sleep(seconds)
+        return take(ctrl_c)
+
+    monkeypatch.setattr(CtrlC, "take", wait_inside)
+    ready = script.loop.create_future()
+    script.loop.call_soon(ready.set_result, "ready")  # which comes to pass in the inner wait
+    assert green.await_(ready) == "ready"
+    assert green.await_(asyncio.sleep(0, "went on")) == "went on"
+
+
+async def test_the_collector_finds_an_iteration_just_after_a_call_has_been_queued(
+    pool: tpool.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # If it waited there for the end of the async generator, the outcome of the call would end that waiting.
+    closed = asyncio.Event()
+    core = pool._core
+    submit = core.submit
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            await asyncio.sleep(0.001)
+            closed.set()
+
+    def work() -> list[int]:
+        items = green.iter_(numbers())
+        next(items)
+        cycle: list[object] = [items]
+        cycle.append(cycle)
+        del items, cycle
+
+        def collect(job: Any) -> None:
+            monkeypatch.undo()
+            submit(job)
+            gc.collect()
+
+        monkeypatch.setattr(core, "submit", collect)
+        return [handle.execute(abs, number) for number in (-1, -2)]
+
+    handle = green_tpool.Pool.__new__(green_tpool.Pool)
+    handle._pool = pool
+    assert await green.run(work) == [1, 2]
+    await closed.wait()  # the loop has seen to it
+
+
 def test_a_green_thread_whose_timer_cannot_be_set_never_runs(script: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> NoReturn:
         raise OverflowError("too late for this clock")
@@ -86,6 +144,78 @@ async def test_a_link_may_end_with_the_exception_that_ends_green_threads(loop_er
     thread.link(leaves)  # which is called at once, as it has ended
     assert calls == [thread]
     assert loop_errors == []
+
+
+@pytest.mark.parametrize("end", ["kill", "cancel", "limit"])
+async def test_who_links_too_late_can_be_ended_in_the_function(end: str) -> None:
+    ended = green.spawn(str)
+    await ended
+    steps = list[str]()
+
+    def waits(_: object) -> None:
+        steps.append("called")
+        forever()
+
+    def links() -> None:
+        with green.Timeout(0 if end == "limit" else None):
+            ended.link(waits)
+        steps.append("went on")
+
+    linking = green.spawn(links)
+    while not steps:
+        await asyncio.sleep(0)
+    assert linking.task is not None
+    if end == "kill":
+        linking.kill()
+    elif end == "cancel":
+        linking.task.cancel()
+    kinds = {"kill": GreenletExit, "cancel": asyncio.CancelledError, "limit": green.Timeout}
+    with pytest.raises(kinds[end]):
+        await linking
+    assert steps == ["called"]
+
+
+async def test_a_link_is_taken_back_while_another_one_is_called() -> None:
+    steps = list[object]()
+
+    def first(thread: green.GreenThread[str]) -> None:
+        green.sleep(0)
+        steps.append(thread.unlink(second))
+
+    def second(thread: green.GreenThread[str]) -> None:
+        steps.append("second")
+
+    thread = green.spawn(str)
+    thread.link(first)
+    thread.link(second)
+    thread.link(steps.append)
+    while thread in hubs.get_hub().green_threads:
+        await asyncio.sleep(0)
+    assert steps == [True, thread]
+
+
+@pytest.mark.parametrize("begins", ["by its timer", "to be killed"])
+async def test_one_whose_task_cannot_be_made_ends_with_the_error(begins: str, loop_errors: LoopErrors) -> None:
+    class Odd:
+        def __call__(self) -> None:
+            pytest.fail("this was never to run")
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise ValueError(f"no {name} today")
+
+    thread = green.spawn_after(0 if begins == "by its timer" else 3600, Odd())
+    waiting = asyncio.ensure_future(asyncio.wait_for(thread, 30))
+    await asyncio.sleep(0)
+    if begins == "to be killed":
+        with pytest.raises(ValueError, match="no __qualname__ today"):
+            thread.kill()
+    with pytest.raises(ValueError, match="no __qualname__ today"):
+        await waiting
+    assert thread.dead
+    assert not hubs.get_hub().green_threads
+    assert [str(report["exception"]) for report in loop_errors] == ["no __qualname__ today"] * (
+        begins != "to be killed"
+    )
 
 
 async def test_a_hub_that_is_closed_cancels_those_who_run_a_function_in_it() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import random
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -327,3 +328,41 @@ def test_a_token_is_not_lost_on_a_closed_loop() -> None:
     semaphore.release()
     assert waiting.wait() is True
     assert semaphore.counter == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_destructor_that_brings_a_token_in_the_middle_of_it(kind: type[Semaphore]) -> None:
+    def release_with_another(moment: int) -> bool:
+        """Bring a token, and one more in the middle of that, at the next call of a function; return if there is one."""
+        semaphore = kind(4)
+        assert [semaphore.acquire() for _ in range(4)] == [True] * 4
+        waiting = [green.spawn(semaphore.acquire) for _ in range(3)]
+        green.sleep(0)
+        calls = 0
+
+        def count(frame: object, event: str, argument: object) -> None:
+            nonlocal calls
+            if event == "call":
+                calls += 1
+                if calls == moment:
+                    semaphore.release()  # which is not watched itself
+
+        sys.setprofile(count)
+        try:
+            semaphore.release()
+        finally:
+            sys.setprofile(None)
+        green.sleep(0)
+        came = calls >= moment
+        assert [thread.dead for thread in waiting] == [True, came, False]
+        assert semaphore.counter == 0
+        semaphore.release()
+        semaphore.release()
+        for thread in waiting:
+            assert thread.wait()
+        return came
+
+    moment = 1
+    while release_with_another(moment):
+        moment += 1
+    assert moment > 3

@@ -34,6 +34,21 @@ async def turns(number: int = 3) -> None:
 # spawn and wait
 
 
+async def test_waits_with_time_limits_leave_nothing_behind() -> None:
+    green_thread = green.spawn(forever)
+
+    def look(times: int) -> None:
+        for _ in range(times):
+            with green.Timeout(0, False):
+                green_thread.wait()
+
+    await green.run(look, 20)
+    assert len(green_thread._waiters or ()) == 1
+    green_thread.kill()
+    await turns()
+    assert green_thread.dead
+
+
 def test_green_threads_take_turns_in_a_script(script: Hub) -> None:
     steps = []
 
@@ -436,13 +451,17 @@ async def test_spawn_after_can_be_taken_back() -> None:
 
 async def test_spawn_after_local_needs_its_caller_alive() -> None:
     def spawns(gate: "asyncio.Future[None] | None") -> green.GreenThread[str]:
-        thread = green.spawn_after_local(0.001, str, "ran")
+        thread = green.spawn_after_local(0.001, ran, gate)
         if gate is not None:
             green.await_(gate)
         return thread
 
+    def ran(gate: "asyncio.Future[None] | None") -> str:
+        assert gate is not None
+        gate.set_result(None)
+        return "ran"
+
     gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_later(0.01, gate.set_result, None)
     assert await (await green.spawn(spawns, gate)) == "ran"
     with pytest.raises(green.GreenletExit):
         await (await green.spawn(spawns, None))

@@ -8,6 +8,7 @@ import inspect
 import logging
 import signal
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -709,3 +710,35 @@ async def test_a_call_that_looks_cancelled_while_its_pool_is_killed(pool: tpool.
 
     with pytest.raises(RuntimeError, match="fails raised CancelledError"):
         await green.run(pool.execute, fails)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system cannot send a signal to a thread")
+@pytest.mark.parametrize("starts", [False, True])
+def test_a_call_of_a_signal_handler_while_the_script_waits_on_its_lock(script: Hub, starts: bool) -> None:
+    state = script._script
+    handled = threading.Event()
+    inside: list[bool] = []
+
+    def handler(number: int, frame: object) -> None:
+        if starts:  # the loop, in which Ctrl-C must not strike
+            green.spawn(lambda: inside.append(state.at_bell)).wait()
+        else:
+            assert tpool.execute(str, "as well") == "as well"
+        handled.set()
+
+    def strikes() -> bool:
+        deadline = time.monotonic() + PATIENCE
+        while not state.at_bell:
+            assert time.monotonic() < deadline
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        assert handled.wait(PATIENCE)
+        return starts or state.ring is not None  # so that others can still have the loop run
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        assert tpool.execute(strikes)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert inside == [False] * starts
+    assert not state.at_bell
+    assert state.ring is None

@@ -138,6 +138,10 @@ def test_use_hub_takes_a_loop() -> None:
         assert loop.is_closed()
         with pytest.raises(ValueError, match="neither closed nor running"):
             hubs.use_hub(loop)
+        with pytest.raises(RuntimeError, match=r"that use_hub\(\) was given is closed.* call use_hub\(\) for the next"):
+            green.sleep(0)
+        hubs.use_hub()
+        green.sleep(0)
 
     in_thread(work)
 
@@ -302,6 +306,108 @@ def test_a_loop_closed_over_their_heads() -> None:
         return steps
 
     assert in_thread(work)[0::2] == ["exit", "exit"]
+
+
+def silence(threads: "list[green.GreenThread[Any]]") -> None:
+    """Have no task complain that its loop was closed before its end."""
+    for thread in threads:
+        thread.task._log_destroy_pending = False  # type: ignore[union-attr]
+
+
+def test_a_loop_that_is_closed_over_those_who_wait_for_each_other() -> None:
+    def work() -> list[str]:
+        steps = []
+
+        def first() -> None:
+            try:
+                forever()
+            finally:
+                steps.append("first")
+
+        def waits() -> None:
+            try:
+                threads[0].wait()
+            finally:
+                steps.append("waits")
+
+        threads = [green.spawn(first)]
+        threads += [green.spawn(waits) for _ in range(3)]
+        green.sleep(0)
+        green.sleep(0)
+        hubs.get_hub().loop.close()
+        green.sleep(0)  # in a new hub, which ends what the old one has left
+        assert all(thread.dead for thread in threads)
+        silence(threads)
+        return sorted(steps)
+
+    assert in_thread(work) == ["first", "waits", "waits", "waits"]
+
+
+@pytest.mark.parametrize("asks", [hubs.get_hub, hubs.use_hub])
+def test_what_is_spawned_by_one_that_ends_with_its_loop_runs_in_the_next_hub(asks: Callable[[], object]) -> None:
+    def work() -> bool:
+        spawned: list[green.GreenThread[str]] = []
+
+        def spawns() -> None:
+            try:
+                forever()
+            finally:
+                spawned.append(green.spawn(str, "it runs"))
+
+        thread = green.spawn(spawns)
+        green.sleep(0)
+        hubs.get_hub().loop.close()
+        asks()
+        silence([thread])
+        green.sleep(0)
+        return spawned[0].dead and spawned[0].wait() == "it runs"
+
+    assert in_thread(work)
+
+
+def test_there_is_one_hub_for_a_loop_though_one_that_is_ended_asks_for_it() -> None:
+    def work() -> bool:
+        asked = list[Hub]()
+
+        def asks() -> None:
+            try:
+                forever()
+            finally:
+                asked.append(hubs.get_hub())
+
+        loop = asyncio.new_event_loop()
+        spawned: list[green.GreenThread[None]] = []
+        loop.call_soon(lambda: spawned.append(green.spawn(asks)))
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        hub = asyncio.run(green.run(hubs.get_hub))
+        silence(spawned)
+        return asked == [hub]
+
+    assert in_thread(work)
+
+
+def test_what_is_spawned_by_one_that_ends_with_its_thread_ends_with_it_too() -> None:
+    spawned: list[green.GreenThread[str]] = []
+
+    def work() -> None:
+        def spawns() -> None:
+            try:
+                forever()
+            finally:
+                spawned.append(green.spawn(str))
+
+        loop = asyncio.new_event_loop()
+        loop.call_soon(lambda: threads.append(green.spawn(spawns)))
+        threads: list[green.GreenThread[None]] = []
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(asyncio.sleep(0))
+        silence(threads)
+        loop.close()
+
+    in_thread(work)
+    assert spawned[0].dead
 
 
 def test_the_end_of_a_thread_ends_its_green_threads_and_closes_its_loop() -> None:

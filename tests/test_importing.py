@@ -15,7 +15,6 @@ from tests.plain_job import crew_of, submit
 from tpool_asyncio import tpool
 from tpool_asyncio._pool import importing
 from tpool_asyncio._pool.executor_future import ExecutorFuture
-from tpool_asyncio._pool.frames import current_frames
 from tpool_asyncio._pool.job import Job
 from tpool_asyncio._pool.thread_pool import ThreadPool
 from tpool_asyncio.green import tpool as green_tpool
@@ -88,8 +87,9 @@ def test_who_imports_nothing_is_not_importing(core: ThreadPool) -> None:
 
 def test_the_private_parts_of_python_are_where_they_are_looked_for() -> None:
     # If this fails, a new Python keeps the locks of modules elsewhere, and calls at import time may hang again.
-    assert importing._waiting_code is not None
     assert importing.module_locks is importing._machinery._module_locks
+    assert importing.blocking_on is importing._machinery._blocking_on
+    assert importing.blocking_on is not None
 
 
 @contextmanager
@@ -106,9 +106,8 @@ def imports(module: str) -> str:
 
 
 def waits_for_a_module(core: ThreadPool, job: Job) -> bool:
-    threads = [worker.ident or 0 for worker in crew_of(core).workers.copy() if worker.job is job]
-    frames = current_frames()
-    return any(frames[thread].f_code is importing._waiting_code for thread in threads)
+    threads = [worker.ident for worker in crew_of(core).workers.copy() if worker.job is job]
+    return any(importing.locks_waited_for_by(thread) for thread in threads)
 
 
 def test_who_is_stuck(core: ThreadPool) -> None:

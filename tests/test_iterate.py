@@ -2,17 +2,22 @@
 
 import asyncio
 import contextvars
+import copy
 import functools
+import pickle
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from tests.gate import Gate
 from tests.sources import Stepped
-from tpool_asyncio import tpool
+from tpool_asyncio import green, tpool
+from tpool_asyncio.green import tpool as green_tpool
 
 variable: contextvars.ContextVar[object] = contextvars.ContextVar("variable", default="unset")
 
@@ -43,9 +48,38 @@ async def test_all_items_come_in_order(
     assert pool.statistics().pinned == 0
 
 
-async def test_a_plain_for_is_told_to_be_async(pool: tpool.Pool) -> None:
+async def test_it_passes_for_an_async_iterator_only(pool: tpool.Pool) -> None:
+    iteration: object = pool.iterate([b"a", b"b"])
+    assert isinstance(iteration, AsyncIterator)
+    assert not isinstance(iteration, Iterable)
     with pytest.raises(TypeError, match="what iterate returns is iterated over with 'async for'"):
-        iter(pool.iterate([1]))
+        list(iteration)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("take", [copy.copy, copy.deepcopy, pickle.dumps])
+@pytest.mark.parametrize("spelling", [tpool, green_tpool])
+def test_nothing_can_be_copied_and_so_ended_by_a_copy(spelling: Any, take: Callable[[object], object]) -> None:
+    iteration = spelling.iterate(list(range(3)))
+    with pytest.raises(TypeError, match="neither copied nor pickled"):
+        take(iteration)
+    assert asyncio.run(rest_of(iteration)) == [0, 1, 2]
+
+
+async def rest_of(iteration: Any) -> list[object]:
+    if isinstance(iteration, AsyncIterator):
+        return [item async for item in iteration]
+    return await green.run(list, iteration)
+
+
+async def test_a_client_uploads_what_is_read_in_the_pool(pool: tpool.Pool, tmp_path: Path) -> None:
+    async def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=await request.aread())
+
+    path = tmp_path / "file"
+    path.write_bytes(b"one\ntwo\n")
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        response = await client.post("http://test", content=pool.iterate(open, path, "rb"))
+    assert response.content == b"one\ntwo\n"
 
 
 async def test_the_lines_of_a_file(pool: tpool.Pool, tmp_path: Path) -> None:
@@ -251,10 +285,22 @@ async def test_without_a_batch_the_time_is_the_limit(pool: tpool.Pool, monkeypat
         assert 16 <= read[0] <= 64
 
 
-async def test_trips_of_a_fast_source_become_longer_and_few(pool: tpool.Pool) -> None:
+async def test_trips_of_a_fast_source_become_longer_and_few(pool: tpool.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # By this clock, to read 1,000 items takes a millisecond.
+    now = [0.0]
+
+    class Clock:
+        monotonic = staticmethod(lambda: now[0])
+
+    def source() -> Iterator[int]:
+        for item in range(100_000):
+            now[0] += 1e-6
+            yield item
+
+    monkeypatch.setattr("tpool_asyncio._loop.stream.time", Clock)
     before = pool.statistics().completed
-    assert [item async for item in pool.iterate(range(100_000))] == list(range(100_000))
-    assert pool.statistics().completed - before < 1_000
+    assert [item async for item in pool.iterate(source)] == list(range(100_000))
+    assert pool.statistics().completed - before < 100
 
 
 async def test_it_reads_ahead_while_the_body_awaits_and_not_before(pool: tpool.Pool) -> None:

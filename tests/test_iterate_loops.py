@@ -272,3 +272,49 @@ def test_a_fork_with_an_open_iteration() -> None:
         "True",
         "True",
     ]
+
+
+@needs_fork
+def test_a_fork_while_an_iteration_is_read_by_a_thread_of_the_pool() -> None:
+    # In the child there is no thread that reads, and none that could wait until that is over.
+    program = """
+        import asyncio, os, threading
+        from tpool_asyncio import tpool
+
+        class Rows:
+            def __iter__(self):
+                return self
+
+            def __next__(self):
+                begun.set()
+                go_on.wait()
+                raise StopIteration
+
+            def close(self):  # by the parent if it stops before the end is reached
+                if not pid:
+                    print("closed in the child", flush=True)
+
+        async def begin():
+            reading = asyncio.ensure_future(anext(rows))
+            await asyncio.to_thread(begun.wait)
+            reading.cancel()
+
+        async def leave():
+            await rows.aclose()
+            await pool.killall(10)
+
+        begun, go_on = threading.Event(), threading.Event()
+        pool = tpool.Pool(2)
+        rows = pool.iterate(Rows())
+        asyncio.run(begin())
+        pid = os.fork()
+        if not pid:
+            asyncio.run(leave())
+            print("child", flush=True)
+            os._exit(0)
+        print(os.waitpid(pid, 0)[1], flush=True)
+        go_on.set()
+        asyncio.run(leave())
+    """
+    options = ("-W", "ignore::DeprecationWarning")
+    assert output_of(program, options=options).splitlines() == ["child", "0"]

@@ -48,6 +48,24 @@ async def test_a_limiter_admits_each_trip(pool: tpool.Pool) -> None:
     limiter.release_on_behalf_of(rows)
 
 
+@pytest.mark.parametrize("source", [range(3), lambda: iter(range(3))])
+async def test_a_limiter_serves_the_iterations_of_one_loop(pool: tpool.Pool, source: Any) -> None:
+    handle = pool.options(limiter=anyio.CapacityLimiter(1))
+
+    async def items() -> list[int]:
+        return [item async for item in handle.iterate(source)]
+
+    async def refused() -> None:
+        rows = handle.iterate(source)
+        with pytest.raises(RuntimeError, match="this one serves another loop already"):
+            await anext(rows)
+        await rows.aclose()
+
+    assert await items() == [0, 1, 2]
+    await asyncio.to_thread(lambda: asyncio.run(refused()))
+    assert await items() == [0, 1, 2]
+
+
 @pytest.mark.usefixtures("a_batch_at_a_time")
 async def test_a_trip_that_takes_too_long_ends_the_iteration_after_what_was_read(pool: tpool.Pool) -> None:
     source = Stepped(50)
@@ -82,6 +100,34 @@ async def test_time_is_over_while_the_source_is_being_opened(pool: tpool.Pool) -
     await rows.aclose()
     assert made.closed == 1
     assert pool.statistics().pinned == 0
+
+
+async def test_time_is_over_while_a_source_that_has_failed_is_being_closed(pool: tpool.Pool) -> None:
+    gate = Gate()
+
+    class Failing:
+        def __iter__(self) -> Iterator[int]:
+            return self
+
+        def __next__(self) -> int:
+            raise LookupError("of the source")
+
+        def close(self) -> None:
+            gate()
+
+    rows = pool.options(name="slow").iterate(Failing)
+    reading = asyncio.ensure_future(anext(rows))
+    await asyncio.to_thread(gate.wait_begun)
+    trip = rows._stream._trip
+    assert trip is not None
+    trip._expire(0.1)  # type: ignore[attr-defined]
+    assert isinstance(trip.exception(), TimeoutError)
+    try:
+        with pytest.raises(LookupError, match="of the source"):
+            await reading
+    finally:
+        gate.open()
+    await rows.aclose()
 
 
 async def test_time_in_the_queue() -> None:

@@ -54,6 +54,53 @@ def test_a_release_while_a_job_is_being_queued(core: ThreadPool, monkeypatch: py
     lane.release()
 
 
+def test_a_lane_whose_job_is_on_its_way_to_the_worker_serves_nobody_else(core: ThreadPool) -> None:
+    # (1) The worker takes a job out of the queue, which is empty now. (2) The lane is released. (3) Somebody takes a
+    # lane. (4) The worker runs the job, which may never end.
+    taken, goes_on = threading.Event(), threading.Event()
+
+    class Hooked(deque[Any]):
+        def popleft(self) -> Any:
+            job = super().popleft()
+            taken.set()
+            assert goes_on.wait(PATIENCE)
+            return job
+
+    lane, stuck = Lane(core), Gate()
+    lane._crew.queue = Hooked()
+    job = put(lane, stuck)
+    assert taken.wait(PATIENCE)
+    lane.release()
+    other = Lane(core)
+    goes_on.set()
+    stuck.wait_begun(1)
+    assert put(other, abs, -1).result() == 1
+    stuck.open()
+    job.result()
+    other.release()
+
+
+def test_a_lane_whose_worker_drops_what_may_take_long_serves_nobody_else(core: ThreadPool) -> None:
+    drops, stuck = threading.Event(), threading.Event()
+
+    class Slow:
+        def __del__(self) -> None:
+            drops.set()
+            stuck.wait(PATIENCE)
+
+    lane = Lane(core)
+    lane._crew.dozing = True  # so that it is dropped when the worker is about to rest, and not by a chore
+    lane._crew.trash.append([Slow()])
+    put(lane, int)
+    assert drops.wait(PATIENCE)
+    lane.release()
+    other = Lane(core)
+    assert other._crew is not lane._crew
+    assert put(other, abs, -1).result() == 1
+    stuck.set()
+    other.release()
+
+
 def test_dropped_jobs_are_swept_out_of_a_lane_and_its_order_stays(
     core: ThreadPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -270,12 +270,12 @@ def test_a_lane_that_has_something_to_do_is_not_free(core: ThreadPool) -> None:
     queued._crew.scout.acquire(False)
     job = put(queued, int)  # and its thread cannot start yet
     worker = worker_of(taken)
-    worker.next_job = PlainJob(int)  # as between the queue and the first step of running it
+    taken._crew.idle.pop(worker)  # as it is with a job between the queue and the first step of running it
     queued.release()
     taken.release()
     heir = Lane(core)
     assert heir._crew not in (queued._crew, taken._crew)
-    worker.next_job = None
+    taken._crew.idle[worker] = None
     other = Lane(core)
     assert other._crew is taken._crew
     queued._crew.scout_arrived()

@@ -86,6 +86,41 @@ def test_ctrl_c_ends_the_grace_time() -> None:
     assert "KeyboardInterrupt" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("raised", "words"), [("SystemExit(3)", ""), ("ValueError('of the handler')", "of the handler")]
+)
+def test_what_a_signal_handler_raises_ends_the_grace_time_of_all_pools(raised: str, words: str) -> None:
+    program = f"""
+    import asyncio, os, signal, threading
+    from tpool_asyncio import tpool
+    from tpool_asyncio._pool import lifetime
+    from tpool_asyncio._pool.native import allocate_lock
+    class Bell:
+        def __init__(self):
+            self.lock = allocate_lock()
+            self.release, self.locked = self.lock.release, self.lock.locked
+        def acquire(self, *limit):
+            if limit == (True, -1):
+                os.kill(os.getpid(), signal.SIGTERM)
+            return self.lock.acquire(*limit)
+    def handler(*_):
+        raise {raised}
+    async def main():
+        first, second = tpool.Pool(1, name="first", exit_grace=None), tpool.Pool(1, name="second", exit_grace=1000)
+        first.execute(threading.Event().wait)
+        second.execute(threading.Event().wait)
+        while first.statistics().busy + second.statistics().busy < 2:
+            await asyncio.sleep(0)
+    asyncio.run(main())
+    signal.signal(signal.SIGTERM, handler)
+    lifetime.allocate_lock = Bell
+    """
+    done = run_child(program)
+    assert "2 call(s) still ran when their grace time at exit was over" in done.stderr
+    assert "SystemExit" not in done.stderr
+    assert words in done.stderr
+
+
 def test_no_grace_limit_waits_for_the_call() -> None:
     program = """
     import asyncio, time

@@ -168,8 +168,8 @@ def test_closed_loops_are_not_kept_alive() -> None:
         return weakref.ref(asyncio.get_running_loop())
 
     reference = asyncio.run(main())
-    gc.collect()
-    assert reference() is None
+    while reference() is not None:  # for a moment, the worker may be about to drop the call
+        gc.collect()
 
 
 def test_post_hands_on_errors_that_do_not_come_of_a_closed_loop() -> None:

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from tests.conftest import LoopErrors
-from tests.gate import Gate
+from tests.gate import PATIENCE, Gate
 from tpool_asyncio import from_thread, tpool
 
 
@@ -378,3 +378,31 @@ async def test_what_a_handle_says_of_itself(pool: tpool.Pool) -> None:
     assert repr(pool.options()) == "<Options of pool 'test'>"
     handle = pool.options(timeout=3, on_cancel="wait", name="slow one")
     assert repr(handle) == "<Options of pool 'test' timeout=3 on_cancel='wait' name='slow one'>"
+
+
+async def test_a_cancelled_call_can_be_gathered(pool: tpool.Pool) -> None:
+    call = pool.options(timeout=60).execute(abs, -1)
+    call.cancel("not wanted")
+    gathered = asyncio.gather(call, return_exceptions=True)
+    await asyncio.wait([gathered], timeout=PATIENCE)  # which `gather` itself would never end
+    (error,) = gathered.result()
+    assert isinstance(error, asyncio.CancelledError)
+    assert error.args == ("not wanted",)
+
+
+@pytest.mark.parametrize("options", [{"timeout": 0.001}, {"queue_timeout": 0.001}])
+async def test_a_time_limit_leaves_alone_what_somebody_has_set(
+    options: dict[str, Any], loop_errors: LoopErrors
+) -> None:
+    async with tpool.Pool(1) as pool:
+        gate = Gate()
+        calls = [pool.options(**options).execute(gate) for _ in range(2)]  # one that runs, and one that waits
+        try:
+            gate.wait_begun()
+            for call in calls:
+                call.set_result("set")
+            await asyncio.sleep(0.01)  # which ends after the time limits have struck
+            assert [await call for call in calls] == ["set", "set"]
+        finally:
+            gate.open()
+    assert not loop_errors

@@ -149,6 +149,41 @@ def test_a_worker_that_runs_nothing_is_not_named(core: ThreadPool) -> None:
     assert running_calls([worker]) == []
 
 
+def test_stacks_that_cannot_be_written_down_are_left_out(core: ThreadPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*args: object, **kwargs: object) -> None:
+        raise OSError("no space left on device")
+
+    gate = Gate()
+    job = submit(core, gate)
+    gate.wait_begun()
+    monkeypatch.setattr("faulthandler.dump_traceback", refuses)
+    (call,) = running_calls(core.workers())
+    assert (call.name, call.stack) == (job.name, "")
+    gate.open()
+    job.result()
+
+
+def test_the_stack_of_a_call_begins_with_its_function_and_shows_its_lines(core: ThreadPool) -> None:
+    gate = Gate()
+
+    def outer() -> object:
+        return inner()
+
+    def inner() -> object:
+        return gate()
+
+    job = submit(core, outer)
+    gate.wait_begun()
+    (call,) = running_calls(core.workers())
+    lines = call.stack.splitlines()
+    assert lines[0].startswith(f'  File "{__file__}", line ')
+    assert lines[0].endswith(", in outer")
+    assert lines[1].strip() == "return inner()"
+    assert any(line.endswith(", in inner") for line in lines)
+    gate.open()
+    job.result()
+
+
 def test_close_refuses_further_calls(core: ThreadPool) -> None:
     gate = Gate()
     job = submit(core, gate)

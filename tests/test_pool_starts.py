@@ -156,6 +156,36 @@ def test_threads_are_refused(core: ThreadPool, monkeypatch: pytest.MonkeyPatch) 
     assert has_run.result() == 0
 
 
+def test_no_threads_are_started_any_more_at_exit(core: ThreadPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    cause = RuntimeError("can't create new thread at interpreter shutdown")  # as Python 3.12 has it
+
+    def refuse(_: threading.Thread) -> None:
+        raise cause
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match=r"^the interpreter is exiting") as caught:
+            submit(core, int).result()
+    assert caught.value.__cause__ is cause
+
+
+def test_threads_are_refused_with_an_error_that_cannot_be_printed(
+    core: ThreadPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class UnprintableError(PermissionError):
+        def __str__(self) -> str:
+            raise ValueError
+
+    def refuse(_: threading.Thread) -> None:
+        raise UnprintableError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match=r"no thread could be started.*\(an unprintable .*UnprintableError\)"):
+            submit(core, int).result()
+    assert submit(core, int).result() == 0
+
+
 def test_a_thread_is_refused_to_a_worker_that_has_a_job_in_its_hands(
     core: ThreadPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,8 @@ async def partly_read() -> Any:
     async for number in proxy:
         assert number == 0
         break
+    while proxy._tpool_items._stream.is_reading():
+        await asyncio.sleep(0.001)
     return proxy
 
 

@@ -251,3 +251,52 @@ async def test_a_factory_and_its_arguments_are_let_go_of() -> None:
     await asyncio.sleep(0)
     assert [reference() for reference in references] == [None, None]
     assert proxy.name == "another"
+
+
+@pytest.mark.parametrize("use", ["await", "async with", "closing"])
+async def test_a_proxy_whose_object_could_not_be_made_leaves_nothing_to_the_garbage_collector(use: str) -> None:
+    def fails() -> Connection:
+        raise LookupError("no connection today")
+
+    async def try_it() -> "weakref.ref[Any]":
+        proxy: Any = Proxy.create(fails, pin=True)
+        try:
+            if use == "await":
+                await proxy
+            else:
+                async with proxy if use == "async with" else tpool.closing(proxy):
+                    pytest.fail("there is nothing to use")
+        except LookupError:
+            pass
+        return weakref.ref(proxy)
+
+    gc.collect()
+    gc.disable()
+    try:
+        reference = await try_it()
+        await until(lambda: reference() is None)  # and with it goes its thread
+    finally:
+        gc.enable()
+
+
+async def test_what_is_made_when_the_time_for_it_is_over_is_closed_at_the_end_of_closing() -> None:
+    maker, made = Maker(held=True), list[Connection]()
+
+    def make() -> Connection:
+        made.append(maker())
+        return made[0]
+
+    proxy: Any = Proxy.create(make, timeout=3600)
+
+    async def use() -> None:
+        async with tpool.closing(proxy):
+            pytest.fail("there is nothing to use")
+
+    using = asyncio.create_task(use())
+    await until(lambda: maker.gate.calls)
+    object.__getattribute__(proxy, "_tpool_maker").call()._expire(3600.0)  # as its clock does
+    with pytest.raises(TimeoutError):
+        await using
+    assert made == []
+    maker.gate.open()
+    await until(lambda: made and made[0].closed)

@@ -14,8 +14,10 @@ from typing import Any, Protocol, runtime_checkable
 import pytest
 import pytest_asyncio
 
+from tests.gate import PATIENCE
 from tests.proxied import Connection, Cursor, Row
 from tpool_asyncio import tpool
+from tpool_asyncio._loop.stream import Stream
 from tpool_asyncio.green import tpool as green_tpool
 from tpool_asyncio.hubs import Hub
 
@@ -23,7 +25,10 @@ Proxy = tpool.Proxy
 
 LINES = [f"line {number}\n".encode() for number in range(500)]
 
-SKIPS = r"\d+ items.* read.* ahead.*; let the iteration come to its end before, .*Proxy\(\.\.\., batch=1\)"
+SKIPS = (
+    r"(\d+ items.* has read ahead|items.* is reading just now);"
+    r" let the iteration come to its end before, .*Proxy\(\.\.\., batch=1\)"
+)
 """The message names the mistake and the remedy."""
 
 
@@ -48,6 +53,7 @@ async def some(iterable: Any, last: Any) -> None:
 # Items that have been read ahead
 
 
+@pytest.mark.usefixtures("a_batch_at_a_time")
 async def test_a_call_that_would_skip_rows_is_an_error_and_loses_none(database: Any) -> None:
     cursor = await database.execute("SELECT id FROM number ORDER BY id")
     await some(cursor, (0,))
@@ -97,6 +103,7 @@ async def test_attributes_are_no_calls(database: Any) -> None:
     assert await anext(cursor) == (1,)
 
 
+@pytest.mark.usefixtures("a_batch_at_a_time")
 async def test_the_lines_of_a_file() -> None:
     file = Proxy(io.BytesIO(b"".join(LINES)))
     await some(file, LINES[3])
@@ -147,6 +154,7 @@ class Numbers:
         return next(self._numbers)
 
 
+@pytest.mark.usefixtures("a_batch_at_a_time")
 @pytest.mark.parametrize("use", [lambda p: p[0], lambda p: p + 1, lambda p: p(), lambda p: tpool.proxy_call(p, len, p)])
 async def test_operators_count_as_calls(use: Callable[[Any], Any]) -> None:
     numbers = Proxy(Numbers())
@@ -154,6 +162,100 @@ async def test_operators_count_as_calls(use: Callable[[Any], Any]) -> None:
     with pytest.raises(RuntimeError, match=SKIPS):
         await use(numbers)
     assert [number async for number in numbers] == list(range(1, 500))
+
+
+class SlowNumbers:
+    """An iterator that waits for each number but the first."""
+
+    def __init__(self) -> None:
+        self.steps = threading.Semaphore(1)
+        self.asked = 0
+        self._number = -1
+
+    def __iter__(self) -> "SlowNumbers":
+        return self
+
+    def __next__(self) -> int:
+        self.asked += 1
+        assert self.steps.acquire(timeout=PATIENCE)
+        self._number += 1
+        if self._number > 3:
+            raise StopIteration
+        return self._number
+
+    def fetchone(self) -> int | None:
+        return next(self, None)
+
+    def seek(self, number: int) -> None:
+        self._number = number
+
+    def interrupt(self) -> None:
+        self.steps.release(10)
+
+
+async def test_a_call_in_the_middle_of_a_read_is_an_error_and_loses_nothing() -> None:
+    numbers = SlowNumbers()
+    proxy: Any = Proxy(numbers)
+    await some(proxy, 0)
+    while numbers.asked < 2:  # the next one is being read, since that might have been as fast as the first
+        await asyncio.sleep(0.001)
+    with pytest.raises(RuntimeError, match="fetchone would skip items that an iteration over the object is reading ju"):
+        await proxy.fetchone()
+    numbers.steps.release(10)
+    assert [number async for number in proxy] == [1, 2, 3]
+    assert await proxy.fetchone() is None
+
+
+async def test_a_call_that_begins_anew_does_so_after_the_read_that_is_under_way(pool: tpool.Pool) -> None:
+    numbers = SlowNumbers()
+    proxy: Any = Proxy(numbers, pool=pool)
+    await some(proxy, 0)
+    while numbers.asked < 2:
+        await asyncio.sleep(0.001)
+    stream = proxy._tpool_items._stream
+    call = proxy.seek(-1)
+    while proxy._tpool_items is not None:  # it is forgotten, and then waited for
+        await asyncio.sleep(0.001)
+    assert stream.is_reading()
+    assert not call.done()
+    numbers.steps.release(10)
+    await call
+    assert [number async for number in proxy] == [0, 1, 2, 3]
+
+
+async def test_a_call_that_interrupts_a_read_does_not_wait_for_it(pool: tpool.Pool) -> None:
+    numbers = SlowNumbers()
+    proxy: Any = Proxy(numbers, pool=pool)
+    await some(proxy, 0)
+    while numbers.asked < 2:
+        await asyncio.sleep(0.001)
+    await proxy.interrupt()
+
+
+async def test_a_call_waits_for_a_read_that_is_about_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    # It finds the trip that has read the only item of its batch, and has not yet said so.
+    proxy: Any = Proxy(SlowNumbers(), batch=1)
+    handed_on, called = threading.Event(), threading.Event()
+    announce = Stream._announce
+
+    def announce_slowly(stream: Stream) -> None:
+        announce(stream)
+        handed_on.set()
+        assert called.wait(PATIENCE)
+
+    monkeypatch.setattr(Stream, "_announce", announce_slowly)
+    monkeypatch.setattr("tpool_asyncio._loop.stream._PATIENCE", PATIENCE)
+    assert proxy._obj.steps.acquire(timeout=PATIENCE)
+    first = asyncio.ensure_future(some(proxy, 0))
+    while proxy._tpool_items is None or not proxy._tpool_items._stream._eager:
+        await asyncio.sleep(0.001)
+    proxy._obj.steps.release(10)
+    await first
+    assert handed_on.wait(PATIENCE)
+    assert proxy._tpool_items._stream.is_reading()
+    call = proxy.fetchone()
+    called.set()
+    assert await call == 1
 
 
 async def test_what_is_not_its_own_iterator_has_nothing_to_lose() -> None:
@@ -241,9 +343,6 @@ async def test_iterate_takes_proxies_of_iterables_of_functions_and_methods(pool:
 
 
 async def test_the_wrong_way_to_iterate_names_the_right_one(pool: tpool.Pool) -> None:
-    rows: Any = pool.iterate([1, 2])
-    with pytest.raises(TypeError, match="'async for'"):
-        iter(rows)
     proxy: Any = Proxy(Connection(), Cursor, pool=pool)
     with pytest.raises(TypeError, match="'async for'"):
         iter(proxy)
@@ -330,6 +429,7 @@ async def test_an_iterator_that_is_among_its_own_items_gives_the_proxy() -> None
 # The green spelling
 
 
+@pytest.mark.usefixtures("a_batch_at_a_time")
 def test_green_calls_that_would_skip_rows(script: Hub, tmp_path: Path) -> None:
     path = tmp_path / "numbers.db"
     with closing(sqlite3.connect(path)) as made, made:

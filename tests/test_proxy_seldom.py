@@ -1,17 +1,19 @@
 """What proxies seldom come to: attributes of their own, odd functions, ends that are met from two sides."""
 
 import asyncio
+import pickle
 import time
 from contextlib import ExitStack
 from functools import partial
 from types import MethodType
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from tests.gate import PATIENCE, Gate
 from tests.proxied import Connection
 from tpool_asyncio import tpool
+from tpool_asyncio._proxy import object_proxy
 from tpool_asyncio._proxy.special import Once
 from tpool_asyncio.green import tpool as green_tpool
 
@@ -35,6 +37,87 @@ def test_an_attribute_that_neither_takes() -> None:
         with pytest.raises(AttributeError) as caught:
             kind(Slotted()).count = 1
         assert getattr(caught.value, "__notes__", []) == notes
+
+
+class Unspeakable:
+    """An object that can be called, and that has nothing to say about itself."""
+
+    def __call__(self, *args: object) -> str:
+        return "called"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise LookupError(f"no {name} here")
+
+    def __repr__(self) -> NoReturn:
+        raise LookupError("no words for this")
+
+    @property
+    def __class__(self) -> Any:
+        raise LookupError("no class here")
+
+    @__class__.setter
+    def __class__(self, kind: type) -> None:
+        raise LookupError("no class here")
+
+
+class Holder:
+    odd = Unspeakable()
+
+
+async def test_objects_that_fail_when_they_are_asked_what_they_are() -> None:
+    holder = Holder()
+    holder.method = MethodType(Unspeakable(), holder)  # type: ignore[attr-defined]
+    proxy: Any = Proxy(holder)
+    assert type(proxy.odd) is Proxy
+    assert proxy.odd._obj is Holder.odd
+    assert await proxy.odd() == "called"
+    assert await proxy.method() == "called"
+    assert await Proxy(Unspeakable())() == "called"
+
+
+def test_the_error_for_who_pickles_does_not_depend_on_the_object() -> None:
+    proxy: Any = Proxy(Unspeakable())
+    with pytest.raises(TypeError, match=r"a proxy cannot be pickled, .* pickle its _obj: an unprintable Proxy"):
+        pickle.dumps(proxy)
+    holder = Holder()
+    holder.method = MethodType(Unspeakable(), Unspeakable())  # type: ignore[attr-defined]
+    proxy = Proxy(holder)
+    with pytest.raises(TypeError, match=r"method of a proxy cannot be pickled; .* an unprintable method"):
+        pickle.dumps(proxy.method)
+
+
+def test_an_error_that_takes_no_note_is_raised_as_it_is() -> None:
+    class RefusalError(AttributeError):
+        def add_note(self, note: str) -> NoReturn:
+            raise LookupError("no notes")
+
+    class Refuses:
+        def __setattr__(self, name: str, value: object) -> NoReturn:
+            raise RefusalError(name)
+
+    class Own(Proxy):
+        pass
+
+    with pytest.raises(RefusalError, match="count"):
+        Own(Refuses()).count = 1
+
+
+async def test_a_proxy_is_ready_when_its_object_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = list[bool]()
+
+    def watched(name: str) -> None:
+        setter = getattr(object_proxy, name)
+
+        def set_and_look(proxy: Any, value: object) -> None:
+            setter(proxy, value)
+            seen.append(proxy._tpool_is_made())
+
+        monkeypatch.setattr(object_proxy, name, set_and_look)
+
+    for name in ("_set_policy", "_set_items", "_set_children", "_set_anchor", "_set_obj"):
+        watched(name)
+    await Proxy.create(Connection, pin=True)
+    assert seen == [False, False, False, False, True]  # what is seen in another thread that waits for it
 
 
 def test_an_attribute_of_the_proxy_itself_is_deleted_there() -> None:

@@ -263,6 +263,30 @@ async def test_closing_runs_although_its_time_in_the_queue_is_over(one: tpool.Po
     assert connection.closed == 1
 
 
+@pytest.mark.parametrize("place", ["green thread", "async code"])
+async def test_closing_that_the_garbage_collector_finds_closes_the_object_and_does_not_wait(place: str) -> None:
+    connection, others = Connection(), list[str]()
+
+    def lose() -> None:
+        stack: Any = contextlib.ExitStack()
+        stack.enter_context(green_tpool.closing(green_tpool.Proxy(connection)))
+        stack.itself = stack
+
+    def collect() -> None:
+        lose()
+        asyncio.get_running_loop().call_soon(others.append, "ran")
+        gc.collect()
+
+    gc.collect()
+    if place == "green thread":
+        green_thread = green.spawn(lambda: (collect(), list(others)))
+        assert (await green_thread)[1] == []
+    else:
+        collect()  # a complaint of the interpreter would fail this test
+    await until(lambda: connection.closed)
+    assert connection.closed == 1
+
+
 async def test_closing_of_a_subclass_that_closes_in_its_own_way() -> None:
     class Own(Proxy):
         async def close(self) -> None:

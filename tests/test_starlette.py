@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import gc
 import io
+import os
 import sys
 import threading
 import weakref
@@ -24,9 +25,11 @@ from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Message
 
+from tests.child import output_of
 from tests.conftest import LoopErrors
 from tests.gate import PATIENCE, Gate
 from tpool_asyncio import from_thread, tpool
+from tpool_asyncio._pool.thread_pool import ThreadPool
 from tpool_asyncio.interop._anyio_call import WorkerCall
 from tpool_asyncio.interop.starlette import install, lifespan, uninstall, using
 
@@ -406,6 +409,32 @@ async def test_a_queued_call_is_cancelled_at_once(pool: tpool.Pool) -> None:
     assert never.calls == 0
 
 
+async def test_nobody_waits_for_a_queued_call_that_is_struck_while_it_is_cancelled(
+    pool: tpool.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Blow(BaseException):
+        """What a signal handler raises."""
+
+    def strike(_: ThreadPool) -> None:
+        raise Blow
+
+    gate = Gate()
+    async with using(pool), asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(run_in_threadpool(gate))
+        await begun(gate, 2)
+        task = asyncio.create_task(run_in_threadpool(int))
+        while not pool.statistics().queued:
+            await asyncio.sleep(0)
+        with monkeypatch.context() as patch:
+            patch.setattr(ThreadPool, "dropped", strike)
+            with pytest.raises(Blow):
+                task.cancel()
+        gate.open()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, PATIENCE)
+
+
 async def test_a_call_in_a_cancelled_scope_is_not_made(pool: tpool.Pool) -> None:
     gate = Gate()
     async with using(pool):
@@ -665,6 +694,34 @@ async def test_install_and_uninstall(pool: tpool.Pool) -> None:
             uninstall()
         assert vars(AsyncIOBackend)[METHOD] is before
         assert await where() == "anyio"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_fork_while_another_thread_installs() -> None:
+    program = """
+    import os, signal, threading
+    from tpool_asyncio.interop import _anyio_switch, starlette
+    begun, opened = threading.Event(), threading.Event()
+    signature_of = _anyio_switch.inspect.signature
+    def slow(function):
+        begun.set()
+        opened.wait()
+        return signature_of(function)
+    _anyio_switch.inspect.signature = slow
+    installing = threading.Thread(target=starlette.install)
+    installing.start()
+    begun.wait()
+    child = os.fork()
+    opened.set()
+    if child == 0:
+        signal.alarm(20)
+        starlette.install()
+        starlette.uninstall()
+        os._exit(0)
+    installing.join()
+    print(os.waitpid(child, 0)[1])
+    """
+    assert output_of(program, options=("-W", "ignore::DeprecationWarning")) == "0\n"
 
 
 async def test_several_are_left_in_any_order(pool: tpool.Pool) -> None:

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor, _base
 from contextlib import suppress
 from functools import partial
 from types import FrameType
@@ -19,12 +19,16 @@ from typing import Any
 import pytest
 
 from tests.gate import PATIENCE, Gate
+from tests.hand_executor import HandExecutor, InPlaceExecutor
 from tests.plain_job import PlainJob, crew_of, end, submit
-from tpool_asyncio._pool import crew, thread_pool, worker
+from tpool_asyncio import tpool
+from tpool_asyncio._pool import crew, engine, executor_future, thread_pool, ticket, worker
+from tpool_asyncio._pool.engine import Engine
 from tpool_asyncio._pool.thread_pool import ThreadPool
+from tpool_asyncio._pool.ticket import Ticket
 from tpool_asyncio._pool.worker import Worker, current_worker
 
-FILES = {module.__file__ for module in (crew, thread_pool, worker)}
+FILES = {module.__file__ for module in (crew, engine, thread_pool, ticket, worker)}
 
 
 POINTS = {"CALL", "CALL_KW", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD"}
@@ -468,3 +472,92 @@ def test_who_waits_for_the_end_of_threads_is_told_wherever_it_strikes(monkeypatc
         return happened
 
     everywhere(strikes)
+
+
+def test_who_waits_for_a_future_that_is_being_cancelled_is_told_wherever_it_strikes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def cancels(sentence: Callable[[Callable[[], object]], bool]) -> bool:
+        executor = tpool.executor(pool)
+        gate = Gate()
+        running = executor.submit(gate)
+        gate.wait_begun()
+        future = executor.submit(int)
+        happened = sentence(future.cancel)
+        gate.open()
+        with suppress(CancelledError):
+            assert future.result(PATIENCE) == 0
+        running.result()
+        ended = threading.Thread(target=executor.shutdown, daemon=True)
+        ended.start()
+        ended.join(PATIENCE)
+        assert not ended.is_alive()
+        return happened
+
+    pool = tpool.Pool(1)
+    monkeypatch.setattr("tests.test_struck.FILES", {executor_future.__file__})
+    for _ in range(2):  # see `warm_up`
+        cancels(partial(struck, sys.maxsize))
+    number = 0
+    while cancels(partial(struck, number)):
+        number += 1
+    assert number > 5
+    end(pool._core)
+
+
+def end_engine(engine: Engine) -> None:
+    ended = threading.Event()
+    parting = engine.dismiss(ended.set)
+    assert ended.wait(PATIENCE)
+    while parting.ending():
+        pass
+
+
+def test_an_engine_goes_on_handing_calls_over_wherever_it_strikes() -> None:
+    happened, number = True, 0
+    for _ in range(2):  # see `warm_up`
+        engine = Engine(InPlaceExecutor)
+        struck(sys.maxsize, partial(engine.submit, PlainJob(int)))
+        end_engine(engine)
+    while happened:
+        engine = Engine(InPlaceExecutor)
+        happened = struck(number, partial(engine.submit, PlainJob(int)))
+        while engine._waiting:
+            pass  # what has been queued is handed over without any further call
+        job = PlainJob(int)
+        engine.submit(job)
+        assert job.result() == 0
+        end_engine(engine)
+        number += 1
+    assert number > 10
+
+
+def test_nobody_waits_for_a_call_that_was_dropped_on_its_engine_wherever_it_strikes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def drops(sentence: Callable[[Callable[[], object]], bool]) -> bool:
+        hand = HandExecutor()
+        engine = Engine(hand)
+        job = PlainJob(int)
+        engine.submit(job)
+        _, future = hand.next()
+        while not isinstance(job.claim, Ticket) or engine._in_hand is not None:
+            pass
+        ended = threading.Event()
+        parting = engine.dismiss(ended.set)
+        while parting not in engine._partings:
+            pass
+        happened = sentence(job.drop)
+        if not future.cancelled():
+            future.set_result(1)
+        assert ended.wait(PATIENCE)
+        assert not job.delivered.is_set() or not future.cancelled()
+        return happened
+
+    monkeypatch.setattr("tests.test_struck.FILES", FILES | {_base.__file__})
+    for _ in range(2):  # see `warm_up`
+        drops(partial(struck, sys.maxsize))
+    number = 0
+    while drops(partial(struck, number)):
+        number += 1
+    assert number > 10

@@ -12,6 +12,7 @@ from collections.abc import (
     Coroutine,
     Generator,
     Iterable,
+    Iterator,
 )
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
@@ -24,6 +25,7 @@ from tpool_asyncio._green.driven import conclude, drive
 from tpool_asyncio._green.green_thread import GreenThread
 from tpool_asyncio._green.hub import HUB_ENDS
 from tpool_asyncio._green.waiting import await_, can_wait
+from tpool_asyncio._pool.collected import Witness
 from tpool_asyncio._pool.refusal import close_unused, shown
 
 __all__ = ["aiter", "async_", "iter_", "run", "sync", "with_"]
@@ -150,12 +152,18 @@ async def aiter(  # noqa: A001 - it is used as green.aiter
     """
     iterator = await run(lambda: iter(fn(*args, **kwargs)))
     try:
-        while (item := await run(next, iterator, _END)) is not _END:
-            yield item
+        while item := await run(_next, iterator):
+            yield item.pop()
     finally:
         close = getattr(iterator, "close", None)
         if close is not None:
             await run(close)
+
+
+def _next(iterator: Iterator[T]) -> list[T]:
+    """Return the next item in a list, since it may be a coroutine, which `run` refuses; an empty one at the end."""
+    item = next(iterator, _END)
+    return [] if item is _END else [item]
 
 
 _END: Any = object()
@@ -185,6 +193,7 @@ def iter_(iterable: AsyncIterable[T], /) -> Generator[T, None, None]:
 
 
 def _items(iterator: AsyncIterator[T]) -> Generator[T, None, None]:
+    witness = Witness()
     try:
         while True:
             try:
@@ -195,7 +204,7 @@ def _items(iterator: AsyncIterator[T]) -> Generator[T, None, None]:
     finally:
         aclose = getattr(iterator, "aclose", None)
         # Where nothing can wait, as when this generator is collected, the loop closes the other by itself.
-        if aclose is not None and can_wait():
+        if aclose is not None and can_wait() and not witness.is_collected():
             await_(aclose())
 
 

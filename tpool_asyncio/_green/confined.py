@@ -101,7 +101,7 @@ class Line(Generic[T]):
             turn = next(iter(waiting))
             if not turn.done() and not turn.get_loop().is_closed():
                 return turn
-            del waiting[turn]
+            waiting.pop(turn, None)
         return None
 
     def wake(self, turn: Turn, thing: T) -> None:
@@ -109,6 +109,18 @@ class Line(Generic[T]):
         del self.waiting[turn]
         self.woken[turn] = thing
         turn.set_result(True)
+
+    def wake_first(self, thing: T) -> bool:
+        """Serve the first in line, though a destructor or a signal handler does so meanwhile; return False if none is.
+
+        Nobody brings the line itself, which stands for nothing here.
+        """
+        while (turn := self.first()) is not None:
+            if self.waiting.pop(turn, self) is not self and not turn.done():
+                self.woken[turn] = thing
+                turn.set_result(True)
+                return True
+        return False
 
     def wake_all(self, thing: T) -> None:
         """Serve all."""

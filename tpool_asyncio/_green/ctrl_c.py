@@ -14,12 +14,13 @@ from _signal import (  # type: ignore[import-not-found]  # the wrappers in `sign
     getsignal,
     signal,
 )
+from types import MethodType
 from typing import Any
 
 from tpool_asyncio._green.interrupts import Interrupt, ScriptWait
 from tpool_asyncio._pool.native import get_ident
 
-__all__ = ["MAIN_THREAD", "CtrlC"]
+__all__ = ["MAIN_THREAD", "CtrlC", "give_back_after_fork"]
 
 MAIN_THREAD = threading.main_thread().ident
 
@@ -65,3 +66,12 @@ class CtrlC:
         script.interrupts.append(Interrupt(KeyboardInterrupt(), 0))
         if script.loop is not None and script.awaited is not None:
             script.loop.call_soon_threadsafe(script.end_wait, script.awaited)
+
+
+def give_back_after_fork() -> None:
+    """Let Ctrl-C strike in the child of a fork: the script that it would be noted for waits in the parent."""
+    handler = getsignal(SIGINT)
+    if (  # pragma: no cover - only ever true in a fork that ends before its coverage is saved
+        isinstance(handler, MethodType) and type(handler.__self__) is CtrlC
+    ):
+        signal(SIGINT, default_int_handler)

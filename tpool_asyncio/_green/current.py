@@ -17,14 +17,16 @@ import warnings
 import weakref
 from asyncio import CancelledError
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from greenlet import getcurrent, greenlet
 
+from tpool_asyncio._green.ctrl_c import give_back_after_fork
 from tpool_asyncio._green.driven import Driven
 from tpool_asyncio._green.hub import Hub, LoopFactory
 from tpool_asyncio._green.interrupts import Interrupt
-from tpool_asyncio._pool.native import get_ident, local
+from tpool_asyncio._pool.native import current_thread, get_ident, local
 from tpool_asyncio._pool.refusal import levels_to_user, shown
 
 __all__ = ["get_hub", "use_hub"]
@@ -36,6 +38,7 @@ class _ThreadHubs:
     def __init__(self) -> None:
         self.process = os.getpid()
         self.thread = get_ident()
+        self.owner = current_thread()  # at the end of the thread, `threading` does not know it any more
         self.factory: LoopFactory = asyncio.new_event_loop
         self.own: Hub | None = None
         self.others: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
@@ -44,11 +47,12 @@ class _ThreadHubs:
         """Return the hub over this loop, or the one that has its own if no loop runs; make it if there is none."""
         own = self.own
         if running is None:
-            if own is None or own._closed:
-                if own is not None:
-                    own._end_without_loop()
-                own = self.own = Hub(None, self.factory)
-            return own
+            if own is not None and own._closed:
+                self.own = None
+                own._end_without_loop()  # its green threads may come here as well
+            if self.own is None:
+                self.own = Hub(None, self.factory, self.owner)
+            return self.own
         if own is not None and own._loop() is running:
             return own
         hub = self.others.get(running)
@@ -62,7 +66,9 @@ class _ThreadHubs:
                     RuntimeWarning,
                     stacklevel=levels_to_user(),
                 )
-            hub = self.others[running] = Hub(running, self.factory)
+            hub = self.others.get(running)  # which a green thread that was ended just now may have asked for
+            if hub is None:
+                hub = self.others[running] = Hub(running, self.factory, self.owner)
         return hub
 
     def _sweep(self) -> None:
@@ -73,19 +79,25 @@ class _ThreadHubs:
 
     def end(self) -> None:
         """Close all hubs, at the end of the thread, when thread-locals may be gone already."""
-        hubs = self._all()
-        ending = any(hub._greens for hub in hubs)
+        ending = any(hub._greens for hub in self._all())
         if ending:
             _local.hubs = self  # the green threads look there for their hub
         try:
             with ExitStack() as closing:  # which closes all, whatever one of them raises
-                for hub in hubs:
+                closing.callback(self._end_own)  # the last, as what others end may ask for it
+                for hub in self.others.values():
                     closing.callback(hub._end)
         finally:
             self.own = None
             self.others.clear()
             if ending:
                 _local.hubs = _local.hub = None
+
+    def _end_own(self) -> None:
+        while (own := self.own) is not None:
+            own._end()
+            if self.own is own:  # pragma: no branch - or one was asked for meanwhile, at the end of a thread
+                self.own = None
 
     def _all(self) -> list[Hub]:
         return [*self.others.values(), *([] if self.own is None else [self.own])]
@@ -156,13 +168,14 @@ def use_hub(hub: "asyncio.AbstractEventLoop | LoopFactory | str | None" = None) 
     """
     factory = _factory(hub)
     hubs = _thread_hubs()
-    if hubs.own is not None and hubs.own._started:
-        if not hubs.own._closed:
-            raise RuntimeError("the hub of this thread has been started; call get_hub().close() before use_hub()")
-        hubs.own._end_without_loop()
+    own = hubs.own
+    if own is not None and own._started and not own._closed:
+        raise RuntimeError("the hub of this thread has been started; call get_hub().close() before use_hub()")
     hubs.own = None
     _local.hub = None
     hubs.factory = factory
+    if own is not None and own._started:
+        own._end_without_loop()  # its green threads may ask for the next hub
 
 
 def _factory(hub: Any) -> LoopFactory:
@@ -173,10 +186,18 @@ def _factory(hub: Any) -> LoopFactory:
     if isinstance(hub, asyncio.AbstractEventLoop):
         if hub.is_closed() or hub.is_running():
             raise ValueError(f"a hub needs a loop that is neither closed nor running, not {shown(hub)}")
-        return lambda: hub
+        return partial(_given, hub)
     if callable(hub):
         return hub  # type: ignore[no-any-return]
     raise TypeError(f"use_hub takes 'asyncio', 'uvloop', a loop or a function that makes one, not {shown(hub)}")
+
+
+def _given(loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
+    if loop.is_closed():
+        raise RuntimeError(
+            "the loop that use_hub() was given is closed, and with it the hub that had it; call use_hub() for the next"
+        )
+    return loop
 
 
 def _named_factory(name: str) -> LoopFactory:
@@ -212,6 +233,7 @@ def _after_fork_in_child() -> None:
     _local.hub = _local.hubs = None
     if hubs is not None:
         hubs._abandon()
+    give_back_after_fork()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - the suite runs where processes fork

@@ -3,7 +3,7 @@
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from greenlet import GreenletExit
 
@@ -69,6 +69,12 @@ class GreenMap(Iterator[T]):
     def __del__(self) -> None:
         if hasattr(self, "_feeder"):
             self.close()
+
+    def __reduce__(self) -> NoReturn:
+        # A copy that is dropped would end the feeder under the hands of whoever has the other one.
+        raise TypeError(
+            "results of imap or starmap can be neither copied nor pickled, as each comes once; call it anew"
+        )
 
 
 def _feed(

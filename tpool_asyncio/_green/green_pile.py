@@ -69,18 +69,17 @@ class GreenPile(Generic[T]):
         return self
 
     def __next__(self) -> T:
-        if self._due <= 0:
-            raise StopIteration
-        self._due -= 1
-        try:
-            green = self._threads.get()
-        except BaseException:  # pragma: no cover - after a switch of greenlets
-            self._due += 1
-            raise
-        if green is None:
-            self._due += 1
-            raise StopIteration
-        return outcome_in_order(green, self._return)
+        while self._due > 0:
+            self._due -= 1
+            try:
+                green = self._threads.get()
+            except BaseException:  # pragma: no cover - after a switch of greenlets
+                self._due += 1
+                raise
+            if green is not None:
+                return outcome_in_order(green, self._return)
+            self._due += 1  # for a spawn that failed; whoever was to be told of it may have been interrupted long ago
+        raise StopIteration
 
     def _return(self, green: GreenThread[T] | None) -> None:
         self._due += 1

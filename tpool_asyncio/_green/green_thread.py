@@ -3,7 +3,6 @@
 import asyncio
 from asyncio import CancelledError
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from greenlet import GreenletExit
@@ -52,6 +51,7 @@ class GreenThread(Driven, Generic[T]):
         except BaseException:
             living.close()
             self._hub._greens.discard(self)
+            del self  # the traceback of the error leads here
             raise
         self._task = task
         self._has_own_task = True
@@ -61,7 +61,12 @@ class GreenThread(Driven, Generic[T]):
         if self._task is None:
             if self._timer is not None:
                 self._timer.cancel()
-            self._start()
+            try:
+                self._start()
+            except BaseException as error:
+                self._end_without_running(error)  # somebody may have been waiting for it since it was spawned
+                del self
+                raise
 
     def _ended(self) -> None:
         if is_caught_by(self._error, (SystemExit, KeyboardInterrupt)):
@@ -69,12 +74,12 @@ class GreenThread(Driven, Generic[T]):
         if self._waiters is not None:
             waiters, self._waiters = self._waiters, None
             for waiter in waiters:
-                if not waiter.done():
+                if not waiter.done() and not waiter.get_loop().is_closed():
                     waiter.set_result(None)
         if self._links is not None:
-            links, self._links = self._links, None
-            for link in links:
-                self._follow(link)
+            while self._links:  # one of them may wait, while others are taken back
+                self._follow(self._links.pop(0))
+            self._links = None
         self._hub._greens.discard(self)
 
     def _end_without_running(self, error: BaseException) -> None:
@@ -83,15 +88,20 @@ class GreenThread(Driven, Generic[T]):
         self._fn, self._args, self._kwargs = None, (), {}
         self._ended()
 
-    def _follow(self, link: Link) -> None:
+    def _follow(self, link: Link, *, late: bool = False) -> None:
+        """Call a linked function: in the greenlet, in a callback, or in whatever code has linked it too late."""
         fn, args, kwargs = link
         try:
             fn(self, *args, **kwargs)
-        except GreenletExit:
-            pass
-        except CancelledError as error:
-            self._note_late(error)
         except BaseException as error:
+            if late and not is_caught_by(error, Exception) and current_driven() not in (None, self):
+                raise  # it is for the green thread that has linked it
+            self._take_from_link(error)
+
+    def _take_from_link(self, error: BaseException) -> None:
+        if is_caught_by(error, CancelledError):
+            self._note_late(error)
+        elif not is_caught_by(error, GreenletExit):
             self._report(f"a function linked to the end of green thread {self.name} raised an exception", error)
 
     def _report(self, message: str, error: BaseException) -> None:
@@ -102,8 +112,11 @@ class GreenThread(Driven, Generic[T]):
         if not self._over:  # ended before its first step, or given up
             self._end_without_running(CancelledError() if self._given_up else self._exchange(CancelledError()))
             if task.cancelled():  # pragma: no branch - what ends so has been cancelled
-                with suppress(CancelledError):
+                try:
                     task.exception()  # or else it keeps the one that struck `_live`, whose frame leads to the task
+                except CancelledError as struck:
+                    # For whoever awaits the task: by the message a scope of anyio knows its own cancellation.
+                    task._cancel_message = struck.args[0] if struck.args else None  # type: ignore[attr-defined]
         if self._collected:
             _take_for_collected(task)
         elif self._forgotten and not task.cancelled() and (error := task.exception()) is not None:
@@ -195,6 +208,8 @@ class GreenThread(Driven, Generic[T]):
         waiter = loop.create_future()
         if self._waiters is None:
             self._waiters = []
+        while self._waiters and self._waiters[-1].done():
+            self._waiters.pop()  # of somebody who was interrupted, or who gives each wait a time limit
         self._waiters.append(waiter)
         return waiter
 
@@ -271,6 +286,8 @@ class GreenThread(Driven, Generic[T]):
             TypeError: ``fn`` is not callable.
             RuntimeError: This is another thread than the one it was spawned in.
 
+        Cancellation: If the function is called now, and waits, ends its waiting, and passes on to the caller.
+
         To be called in a green thread, script or async code, in the thread that it was spawned in.
 
         .. versionadded:: 0.1.0
@@ -280,7 +297,7 @@ class GreenThread(Driven, Generic[T]):
         self._hub._check_thread(f"green thread {self.name}")
         link = (fn, args, kwargs)
         if self._over:
-            self._follow(link)
+            self._follow(link, late=True)
         elif self._links is None:
             self._links = [link]
         else:

@@ -38,10 +38,11 @@ from tpool_asyncio._green.ctrl_c import CtrlC
 from tpool_asyncio._green.driven import Driven, finish_at_once
 from tpool_asyncio._green.interrupts import Awaited, ScriptWait
 from tpool_asyncio._green.visit import visit
-from tpool_asyncio._pool.native import allocate_lock, current_thread, get_ident
+from tpool_asyncio._pool.native import allocate_lock, get_ident
 
 if TYPE_CHECKING:
     import concurrent.futures
+    import threading
 
     from tpool_asyncio._green.green_thread import GreenThread
 
@@ -73,9 +74,11 @@ class Hub:
     .. versionadded:: 0.1.0
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop | None, factory: LoopFactory) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop | None, factory: LoopFactory, thread: "threading.Thread"
+    ) -> None:
         self._making = allocate_lock()  # held while the loop is made, which any thread may have to do
-        self.thread = current_thread()
+        self.thread = thread
         self.grace: float | None = GRACE
         self._script = ScriptWait()
         self._ctrl_c = CtrlC(self._script)
@@ -218,9 +221,12 @@ class Hub:
         script = self._script
         loop = self.loop
         taken = False
+        # Of a wait in whose middle a destructor or a signal handler waits:
+        outer = script.awaited, script.loop, script.at_bell
         try:
             script.awaited = awaited
             script.loop = loop
+            script.at_bell = False
             taken = self._ctrl_c.take()
             if script.interrupts:
                 awaited.cancel()
@@ -236,7 +242,9 @@ class Hub:
                 self._leaver = None
             raise
         finally:
-            script.loop = script.awaited = None
+            script.awaited, script.loop, script.at_bell = outer
+            if script.awaited is not None and script.awaited.done():
+                loop.call_soon(loop.stop)  # which it has had done while this one was waited for
             if taken:
                 self._ctrl_c.give_back()
         script.raise_ctrl_c()

@@ -45,6 +45,8 @@ class LightQueue(Confined, Generic[T]):
         self.maxsize = _limit(maxsize)
         self._getters: Line[T] = Line()
         self._putters: Line[T] = Line()
+        self._settling = False
+        self._again = False  # whether something has come in the middle of it
         self.queue: Any = None
         self._init(maxsize)
 
@@ -74,7 +76,24 @@ class LightQueue(Confined, Generic[T]):
         return self.qsize() + len(self._putters.woken) < self.maxsize
 
     def _settle(self) -> None:
-        """Serve who can be served."""
+        """Serve who can be served.
+
+        A destructor or a signal handler may put something in the middle of this. It only says so, and is served here.
+        """
+        if self._settling:
+            self._again = True
+            return
+        while self._getters.waiting or self._putters.waiting:
+            self._again = False
+            self._settling = True
+            try:
+                self._serve()
+            finally:
+                self._settling = False
+            if not self._again:
+                return
+
+    def _serve(self) -> None:
         if self._getters.waiting:
             while self.qsize() and (getter := self._getters.first()) is not None:
                 self._getters.wake(getter, self._get())
@@ -85,11 +104,10 @@ class LightQueue(Confined, Generic[T]):
     def _fetch(self) -> bool:
         """Take the item of the putter that is next; return whether there is one. The queue is empty."""
         line = self._putters
-        if not line.woken:
+        while not self._let_in_woken(1):
             if (putter := line.first()) is None:
                 return False
             line.wake(putter, line.waiting[putter])
-        self._accept(line.woken.popitem(last=False)[1])
         return True
 
     def _missed_room(self, putter: Turn) -> None:
@@ -147,17 +165,27 @@ class LightQueue(Confined, Generic[T]):
                 raise Full
             if self._putters.woken.pop(turn, _NOTHING) is _NOTHING:
                 return  # somebody has taken it
-        self._accept(item)
-        self._settle()
+        try:
+            self._accept(item)
+        finally:
+            self._settle()  # also if the item was refused, as its room is for the next one then
 
-    def _let_in_woken(self) -> None:
-        """Put the items of those who have room but have not run, so that a newcomer does not overtake them."""
+    def _let_in_woken(self, most: int | None = None) -> int:
+        """Put the items of those who have room but have not run, so that a newcomer does not overtake them.
+
+        Returns how many that were; no more than ``most``.
+        """
+        number = 0
         for putter, item in list(self._putters.woken.items()):
+            if number == most:
+                break
             try:
                 self._accept(item)
             except Exception:
                 continue  # which is to be raised in its own `put`
             del self._putters.woken[putter]
+            number += 1
+        return number
 
     def put_nowait(self, item: T) -> None:
         """Put an item into the queue, or raise `Full`. Into a channel, only if somebody waits for an item.

@@ -9,6 +9,7 @@ from tpool_asyncio._green.iteration import Iteration
 from tpool_asyncio._green.pool import Pool, handle_on
 from tpool_asyncio._loop.iteration import proxy_stream
 from tpool_asyncio._loop.pool import handle_on as async_handle_on
+from tpool_asyncio._pool.collected import Witness
 from tpool_asyncio._pool.default import shared_pool
 from tpool_asyncio._pool.refusal import shown
 from tpool_asyncio._proxy import colourless
@@ -217,12 +218,15 @@ def closing(proxy: P, /) -> Generator[P, None, None]:
     """
     colourless.check_spelling(Proxy, proxy)
     _ = proxy.close  # which raises now if there is none
+    witness = Witness()
     try:
         yield proxy
     finally:
         leaving = proxy._tpool_closing()
         if leaving is None:
             proxy.close()
+        elif witness.is_collected():  # and the block was never left
+            proxy._tpool_in_any_case(leaving)
         else:
             try:
                 proxy._tpool.execute(leaving)

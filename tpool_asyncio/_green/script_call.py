@@ -166,6 +166,7 @@ class ScriptCall(LoopJob):
 
     def _wait_for_bell(self) -> None:
         script = self.hub._script
+        outer = script.at_bell, script.ring  # of a wait in whose middle a signal handler or a destructor waits
         try:
             script.ring = self._ring
             script.at_bell = True
@@ -175,8 +176,7 @@ class ScriptCall(LoopJob):
                     if job is self:
                         raise import_error(self.name, module)
         finally:
-            script.at_bell = False
-            script.ring = None
+            script.at_bell, script.ring = outer
 
     def drop_outcome(self) -> None:
         """Let go of an outcome that comes too late. In any thread, since no loop need be there."""

@@ -80,9 +80,10 @@ class Semaphore(Confined):
     def _add(self, tokens: int) -> None:
         """Change the number of tokens, and hand out what there is. May make the counter negative."""
         self._counter += tokens
-        while self._counter > 0 and (turn := self._line.first()) is not None:
+        while self._counter > 0 and self._line.waiting:
             self._counter -= 1
-            self._line.wake(turn, None)
+            if not self._line.wake_first(None):
+                self._counter += 1
 
     def release(self, blocking: bool = True) -> bool:  # noqa: ARG002 - Eventlet has it too
         """Bring a token; the first who waits gets it. The caller does not give way.

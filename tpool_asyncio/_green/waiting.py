@@ -198,7 +198,7 @@ def _raise_interrupt(driven: Driven) -> NoReturn:
         failure = driven._exchange(error)
     else:
         failure = driven._exchange(CancelledError())
-    try:
+    try:  # pragma: no cover - after a switch of greenlets
         raise failure
     finally:
         del failure, driven, current  # pragma: no cover - after a switch of greenlets

@@ -52,8 +52,12 @@ class Call(LoopJob, asyncio.Future[T]):
         """Cancel the call: a queued one never runs, a running one is abandoned."""
         if self.done():
             return False
-        if not self.withdraw():
-            self.stop_errands()
+        try:
+            if not self.withdraw():
+                self.stop_errands()
+        except BaseException:  # out of a signal handler: nobody is to wait for what may never run
+            super().cancel(msg)
+            raise
         return super().cancel(msg)
 
     def settle(self) -> None:

@@ -15,7 +15,9 @@ from typing import Generic, TypeVar
 from tpool_asyncio._loop.from_thread import run, run_sync
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.token import Token, token_here
-from tpool_asyncio._pool.job import is_caught_by
+from tpool_asyncio._pool.collected import Witness
+from tpool_asyncio._pool.complaint import complain
+from tpool_asyncio._pool.job import call_name, is_caught_by
 from tpool_asyncio._pool.refusal import close_unused, shown
 from tpool_asyncio._pool.size import check_batch
 
@@ -67,6 +69,7 @@ def iterate(source: AsyncIterable[T], /, *, batch: int | None = None) -> Generat
 
 def _items(feed: "_Feed[T]") -> Generator[T, None, None]:
     feed.token = token_here("iterate")
+    witness = Witness()
     over = False
     try:
         while not over:
@@ -75,13 +78,13 @@ def _items(feed: "_Feed[T]") -> Generator[T, None, None]:
         feed.raise_error()
     finally:
         if not over:
-            _close(feed)
+            _close(feed, waits=not witness.is_collected())
 
 
-def _close(feed: "_Feed[T]") -> None:
+def _close(feed: "_Feed[T]", *, waits: bool) -> None:
     """End an iteration early, in the call that has iterated, or wherever the garbage collector has found it."""
     try:
-        if feed.token._in_effect():
+        if waits and feed.token._in_effect():
             try:
                 run(feed.close)
             except asyncio.CancelledError:  # nobody waits for this call any more, so nobody for its errands
@@ -154,6 +157,8 @@ class _Feed(Generic[T]):
         finally:
             self._over = True
             self._news.set()
+            if self._closing:
+                self._complain()
 
     def _keep(self, pump: asyncio.Task[None]) -> None:
         for other in list(_pumps):
@@ -177,6 +182,14 @@ class _Feed(Generic[T]):
         self.cancel()
         if self._pump is not None:
             await asyncio.wait([self._pump])
+            if self._pump.cancelling():  # or else it had read too far already
+                self._complain()
+
+    def _complain(self) -> None:
+        """Log what the iterator has raised at its early end, for which nobody asks."""
+        error, self._error = self._error, None
+        if error is not None and not is_caught_by(error, asyncio.CancelledError):
+            complain("%s raised an exception when it was closed", call_name(self._source), error=error)
 
     def raise_error(self) -> None:
         """Raise what the iterator has raised."""

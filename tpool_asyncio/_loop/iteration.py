@@ -65,7 +65,8 @@ class Iteration(StreamHolder, AsyncIterator[T]):
         finally:
             del error, stream, self  # or else the traceback of the error and this frame would hold each other
 
-    def __iter__(self) -> NoReturn:
+    def __getitem__(self, index: object) -> NoReturn:
+        # What a plain ``for`` asks for. With an `__iter__`, libraries would take this for an iterable of both kinds.
         raise TypeError("what iterate returns is iterated over with 'async for', as the items come from the pool")
 
     async def aclose(self) -> None:

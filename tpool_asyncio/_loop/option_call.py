@@ -53,10 +53,10 @@ class OptionCall(Call[T]):
     __slots__ = (
         "_admission",
         "_borrower",
-        "_cancel_message",
         "_ending",
         "_label",
         "_limiter",
+        "_message",
         "_minds_start",
         "_shelter",
         "_timers",
@@ -166,13 +166,24 @@ class OptionCall(Call[T]):
     def cancel(self, msg: Any | None = None) -> bool:
         if self.done():
             return False
-        if self.withdraw() or not self._lingers():
-            return asyncio.Future.cancel(self, msg)
+        try:
+            if self.withdraw() or not self._lingers():
+                return asyncio.Future.cancel(self, msg)
+        except BaseException:  # as in `Call.cancel`; but what runs, and is to be waited for, ends by itself
+            if self.fn is None or not self._waits:
+                self._finish_withdrawal(msg)
+            raise
         self._ending = asyncio.CancelledError()
-        self._cancel_message = msg
+        self._message = msg
         if sys.modules.get("anyio") is not None:
             self._take_shelter()
         return True
+
+    def _finish_withdrawal(self, msg: Any | None) -> None:
+        if self.fn is None:
+            self._leave_limiter()
+        self.stop_clocks()
+        asyncio.Future.cancel(self, msg)
 
     def _take_shelter(self) -> None:
         if not hasattr(self, "_shelter"):
@@ -180,6 +191,8 @@ class OptionCall(Call[T]):
         self.get_loop().call_soon(self._shelter.enter)
 
     def _expire(self, timeout: float) -> None:
+        if self.done():
+            return  # by a user's own `set_result`, which stops no clocks
         error = TimeoutError(f"{self.name} took longer than its timeout of {timeout} s")
         if self.withdraw():
             self.set_exception(error)
@@ -191,6 +204,8 @@ class OptionCall(Call[T]):
             self._ending = error
 
     def _expire_in_queue(self, queue_timeout: float) -> None:
+        if self.done():
+            return
         what, how = ("a thread", "size of the pool") if self._admission is None else ("its limiter", "limiter's tokens")
         error = TimeoutError(
             f"{self.name} waited longer than its queue_timeout of {queue_timeout} s for {what};"
@@ -221,7 +236,7 @@ class OptionCall(Call[T]):
         if isinstance(ending, TimeoutError):
             self.set_exception(ending)
         else:
-            asyncio.Future.cancel(self, self._cancel_message)
+            asyncio.Future.cancel(self, self._message)
 
     def _leave_limiter(self) -> None:
         borrower, self._borrower = self._borrower, None

@@ -65,7 +65,7 @@ class Options:
         self._queue_timeout = check_seconds("queue_timeout", queue_timeout)
         self._waits = on_cancel == "wait"
         self._limiter = limiter
-        self._limiter_loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
+        self._limiter_loop: list[weakref.ref[asyncio.AbstractEventLoop]] = []  # shared with all twins
         self._context = context
         self._label = name
 
@@ -172,9 +172,10 @@ class Options:
 
     def _check_limiter_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Refuse a second loop that lives at the same time as the first: limiters know nothing of threads."""
-        first = None if self._limiter_loop is None else self._limiter_loop()
+        known = self._limiter_loop
+        first = known[-1]() if known else None
         if first is None or first.is_closed():
-            self._limiter_loop = weakref.ref(loop)
+            known[:] = [weakref.ref(loop)]
         elif first is not loop:
             raise RuntimeError(
                 "a limiter serves the calls of one event loop, and this one serves another loop already;"

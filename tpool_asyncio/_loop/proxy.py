@@ -1,6 +1,7 @@
 """Proxies in async code: calls of their methods are awaited."""
 
 import asyncio
+import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from types import TracebackType
@@ -113,10 +114,15 @@ class Proxy(ColourlessProxy):
         """Make the object of a proxy that `create` has returned; otherwise do nothing. Return the proxy."""
         if not self._tpool_is_made():
             maker = object.__getattribute__(self, "_tpool_maker")
-            call = maker.call
+            call = maker.call()
             if call is None or call.done() or call.get_loop() is not running_loop():
-                call = maker.call = self._tpool.execute(maker, self)
-            yield from asyncio.shield(call).__await__()
+                call = self._tpool.execute(maker, self)
+                maker.call = weakref.ref(call)
+            call = asyncio.shield(call)
+            try:
+                yield from call.__await__()
+            finally:
+                del call  # an error's traceback leads here, and must not lead back to it
         return self
 
     async def __aenter__(self) -> Any:

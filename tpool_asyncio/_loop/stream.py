@@ -37,11 +37,12 @@ A loop that is closed in mid-trip
 
 Who may touch what
     The deques and `_eager` are changed by atomic operations of either side. `_lock` guards `_reading`, `_stopped`,
-    `_is_closing`, `_is_closed` and `_when_closed`. It is reentrant, since the garbage collector may strike while it is
-    held, and find what stops this very stream. The source, `_span` and `_exhausted` belong to the trip, and after the
-    last one to `_close`. The trip sets `_ended`, and `_error` before it; the loop looks at these when it has been told
-    of the end of the trip, or sooner, and then again. `_incoming` is replaced by the trip while there is one, and else
-    by the loop. All else belongs to the thread of the loop that consumes. `stop` may be called in any thread.
+    `_is_closing`, `_is_closed` and `_when_closed`, and who is the first to set `_error`. It is reentrant, since the
+    garbage collector may strike while it is held, and find what stops this very stream. The source, `_span` and
+    `_exhausted` belong to the trip, and after the last one to `_close`. The trip sets `_ended`, and `_error` before it;
+    the loop looks at these when it has been told of the end of the trip, or sooner, and then again. `_incoming` is
+    replaced by the trip while there is one, and else by the loop. All else belongs to the thread of the loop that
+    consumes. `stop` may be called in any thread.
 """
 
 import asyncio
@@ -51,7 +52,7 @@ import time
 from collections import deque
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tpool_asyncio._loop.gate import post
 from tpool_asyncio._loop.loop_job import presentable
@@ -84,7 +85,7 @@ _TURN = 1_000
 """Items that a consumer takes at the most before it gives way."""
 
 _PATIENCE = 0.1
-"""Seconds that who closes an iteration waits for a read that is under way."""
+"""Seconds that who closes an iteration, or uses its object otherwise, waits for a read that is under way."""
 
 _STRIDE = 128
 """Items read at the most between two looks at the clock."""
@@ -183,6 +184,25 @@ class Stream:
         """Return how many items have been read and not been taken. Any thread."""
         return sum(map(len, {id(batch): batch for batch in (self.items, *self._full.copy(), self._incoming)}.values()))
 
+    def is_reading(self) -> bool:
+        """Return whether a thread reads the source; what it has read by then is among those that are left. Any thread.
+
+        In the child of a fork there is no such thread.
+        """
+        return self._reading and self._process == os.getpid()
+
+    def keeps_reading(self) -> bool:
+        """Return whether the source is being read and will be for a while; wait for a read that is about to end."""
+        if self.is_reading() and self._turn.acquire(timeout=_PATIENCE):
+            self._turn.release()
+        return self.is_reading()
+
+    def wait_for_read(self) -> None:
+        """Wait until nobody is in the middle of reading the source. In a thread of the pool."""
+        if self.is_reading():
+            with self._turn:
+                pass
+
     def over(self) -> bool:
         """Return whether nothing will come any more, not even an error."""
         ended = self._no_more() and self._trip is None
@@ -249,7 +269,9 @@ class Stream:
         if error is not None and not self._stopped:
             # The call itself has failed, by a time limit or for want of a thread. The source may still be in use. What
             # has been read comes before the error.
-            self._error = error
+            with self._lock:
+                if self._error is None:  # or else the source has raised one, and takes too long to be closed
+                    self._error = error
             self._halt()
         self._ring()
         if self._ahead and self._loop is not None:
@@ -357,7 +379,7 @@ class Stream:
     def _halt(self, closed: "Callable[[BaseException | None], object] | None" = None) -> None:
         with self._lock:
             first, self._stopped = not self._stopped, True
-            reading = self._reading and self._process == os.getpid()  # a fork has no thread that reads
+            reading = self.is_reading()
             is_closed = self._is_closed
             if closed is not None and not is_closed:
                 self._when_closed.append(closed)
@@ -384,7 +406,7 @@ class Stream:
             self._bells = []
 
     def _close_in_pool(self) -> None:
-        if self._source.is_open():
+        if self._source.is_open() and not self._reading:  # or else it is one that the parent of a fork reads
             core = self._core
             try:
                 core.submit(Chore(core.home, self._close_in_context))
@@ -437,6 +459,10 @@ class StreamHolder:
 
     def __del__(self) -> None:
         self._stream.stop()
+
+    def __reduce__(self) -> NoReturn:
+        # A copy that is dropped would stop the stream under the hands of whoever has the other one.
+        raise TypeError("an iteration can be neither copied nor pickled, as each item comes once; make another one")
 
 
 def _done(loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":

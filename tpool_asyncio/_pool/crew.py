@@ -52,6 +52,7 @@ from typing import TYPE_CHECKING, Any
 
 from tpool_asyncio._pool.job import Job, is_caught_by
 from tpool_asyncio._pool.native import allocate_lock, in_main_thread, new_thread
+from tpool_asyncio._pool.refusal import no_thread_error
 from tpool_asyncio._pool.worker import Worker
 
 if TYPE_CHECKING:
@@ -249,11 +250,7 @@ class Crew:
                 job = self.queue.popleft()
             except IndexError:
                 break
-            error = RuntimeError(
-                f"no thread could be started for the call ({cause}); end other threads or raise the limits on threads"
-                " and memory, then call again"
-            )
-            error.__cause__ = cause
+            error = no_thread_error(cause)
             self.pool.fail(job, error)
         self.pool.bid_farewell()
         return True

@@ -11,6 +11,9 @@ Who may touch what
     ``_waiting`` is a deque: any thread appends, the feeder takes. ``_feeding`` is a lock used as a token, held by the
     one feeder that is on its way or at work; it is only ever taken without waiting. Who adds (1) appends and (2)
     tries to take the token, and with it sends a feeder. The feeder (3) gives the token back and (4) looks again.
+    A signal handler may raise in the thread of who adds, who then cannot tell whether a feeder is on its way. So he
+    does (3) and (4) himself, and there may be a feeder too many: ``_at_work``, a lock that is only ever taken without
+    waiting, too, sends that one home. It gives the token back and looks for nothing, as the other one still does.
     ``lock`` guards the rest for a few statements at a time, never while code of the executor or the user runs. It is
     reentrant, since the garbage collector may strike while it is held, and find the last handle of this pool.
 
@@ -33,13 +36,15 @@ from _thread import TIMEOUT_MAX
 from collections import deque
 from collections.abc import Callable, Collection
 from concurrent.futures import BrokenExecutor, Executor
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from tpool_asyncio._pool import lifetime
 from tpool_asyncio._pool.chore import Chore
 from tpool_asyncio._pool.engine_errors import forked_error, not_on_an_engine, not_taken_error, with_note
 from tpool_asyncio._pool.engine_face import EngineFace
-from tpool_asyncio._pool.job import SPENT, Job, new_claim
+from tpool_asyncio._pool.job import SPENT, Job, is_caught_by, new_claim
 from tpool_asyncio._pool.native import RLock, allocate_lock
 from tpool_asyncio._pool.outlet import Outlet
 from tpool_asyncio._pool.parting import Parting
@@ -96,7 +101,7 @@ class Engine(EngineFace):
         self.tally = Tally()
         self._waiting: deque[Job | Parting] = deque()
         self._feeding = allocate_lock()
-        self._has_fed = False
+        self._at_work = allocate_lock()
         self._in_hand: Job | None = None  # what the feeder is about to hand over
         self._outlet: Outlet | None = None  # the one that takes the calls
         self._outlets: dict[Outlet, None] = {}  # all that have not been closed
@@ -115,39 +120,60 @@ class Engine(EngineFace):
         self._add(job)
 
     def _add(self, item: Job | Parting) -> None:
-        self._waiting.append(item)
-        if self._feeding.acquire(False):
-            if self.refusal is None:
-                self._send_feeder()
-            else:  # at exit, where no thread may be started any more
-                self._feed()
-                self._end_feeding()
+        try:
+            self._waiting.append(item)
+            if self._feeding.acquire(False):
+                if self.refusal is None:
+                    self._send_feeder()
+                else:  # at exit, where no thread may be started any more
+                    rounds: list[bool] = []
+                    self._feed(rounds)
+                    self._end_feeding(rounds)
+        except BaseException:  # pragma: no cover - out of a signal handler; see the theory, and `test_struck`
+            self._give_back()
+            raise
 
     def _send_feeder(self) -> None:
         """With the token in hand."""
-        self._threads.submit(Chore(self._threads, self._feed, done=self._end_feeding))
+        rounds: list[bool] = []
+        self._threads.submit(Chore(self._threads, self._feed, rounds, done=partial(self._end_feeding, rounds)))
 
-    def _feed(self) -> None:
-        self._has_fed = True
-        while self._waiting:
-            item = self._waiting.popleft()
-            if isinstance(item, Parting):
-                self._part(item)
-            else:
-                self._in_hand = item
-                self._hand_over(item)
-                self._in_hand = None
-            del item
+    def _feed(self, rounds: list[bool]) -> None:
+        """Hand over what waits, and note that in ``rounds``: or that another feeder does it."""
+        if not self._at_work.acquire(False):
+            rounds.append(False)
+            return
+        rounds.append(True)
+        try:
+            while self._waiting:
+                item = self._waiting.popleft()
+                if isinstance(item, Parting):
+                    self._part(item)
+                else:
+                    self._in_hand = item
+                    self._hand_over(item)
+                    self._in_hand = None
+                del item
+        finally:
+            self._at_work.release()
 
-    def _end_feeding(self) -> None:
-        if not self._has_fed:
+    def _end_feeding(self, rounds: list[bool]) -> None:
+        if not rounds:
             self._fail_waiting(
                 RuntimeError("no thread could be started to hand the call over; end other threads, then call again")
             )
-        self._has_fed = False
-        self._feeding.release()
-        if self._waiting and self._feeding.acquire(False):
-            self._send_feeder()
+        self._give_back(looks_again=rounds != [False])
+
+    def _give_back(self, *, looks_again: bool = True) -> None:
+        """Give the token back, unless somebody who was struck has done so, and look again. Struck, start again."""
+        try:
+            with suppress(RuntimeError):
+                self._feeding.release()
+            if looks_again and self._waiting and self._feeding.acquire(False):
+                self._send_feeder()
+        except BaseException:  # pragma: no cover - as in `_add`
+            self._give_back()
+            raise
 
     def _fail_waiting(self, error: BaseException) -> None:
         """Give all callers an error whose calls wait now: what has failed for one of them would fail again for each."""
@@ -181,10 +207,12 @@ class Engine(EngineFace):
                     error,
                     f"Pool {self.name!r} got no executor from its factory; none of the waiting calls was run.",
                 )
-                self._fail(job, error)
+                self._waiting.appendleft(job)
+                del job  # the frames of an error, which is to be its outcome, lead here
                 self._fail_waiting(error)
                 return
             if self._take(job, outlet, new):
+                del job
                 return
             outlet = None
 
@@ -207,21 +235,26 @@ class Engine(EngineFace):
             future = outlet.take(job)
         except BaseException as error:
             self._kill_late(outlet)
-            over = isinstance(error, BrokenExecutor) or outlet.is_over(error)
+            over = is_caught_by(error, BrokenExecutor) or outlet.is_over(error)
             if over:
                 self.do_without(outlet)
             if over and self.owns and not new and self.refusal is None:
                 job.claim = new_claim()
                 return False
-            refusal = not_taken_error(error, outlet, job.name)
+            refusal = error
+            with suppress(Exception):  # an error that may fail in whatever it is asked for
+                refusal = not_taken_error(error, outlet, job.name)
             self.count(refusal)
             deliver(job, None, refusal)
+            del job, refusal  # the frames of the error lead here
             return True
         self._kill_late(outlet)
         job.args = job.kwargs = None
         ticket = Ticket(job, future, outlet)
         with self.lock:
             outlet.tickets[ticket] = None
+            if not self.owns:
+                self._outlets[outlet] = None  # it may have been found broken meanwhile
         job.claim = ticket
         if job.unwanted and job.drop():
             self.dropped()
@@ -293,7 +326,14 @@ class Engine(EngineFace):
         if self.refusal is not None:
             outlet.close(wait=False)
             return
-        self._threads.submit(Chore(self._threads, outlet.close))
+        self._threads.submit(Chore(self._threads, outlet.close, done=partial(self._close_here, outlet)))
+
+    def _close_here(self, outlet: Outlet) -> None:
+        """Shut an executor down without waiting, if no thread could be started to do it."""
+        with self.lock:
+            closed = outlet not in self._outlets
+        if not closed:
+            outlet.close(wait=False)
 
     def closed(self, outlet: Outlet) -> None:
         """Note that an executor has been shut down, or at exit that it will be."""
@@ -331,14 +371,20 @@ class Engine(EngineFace):
         self._bid_farewell()
 
     def _bid_farewell(self) -> None:
-        with self.lock:
-            complete = [parting for parting in self._partings if parting.complete()]
-            self._partings = [parting for parting in self._partings if parting not in complete]
-        for parting in complete:
-            # The threads that have done it end, too; one of them may be this one.
-            parting.farewell = self._threads.dismiss(_nothing if self.refusal is not None else parting.done)
-            if self.refusal is not None:
-                parting.done()
+        complete: list[Parting] = []
+        try:
+            with self.lock:
+                complete = [parting for parting in self._partings if parting.complete()]
+                self._partings = [parting for parting in self._partings if parting not in complete]
+            for parting in complete:
+                # The threads that have done it end, too; one of them may be this one.
+                parting.farewell = self._threads.dismiss(_nothing if self.refusal is not None else parting.done)
+                if self.refusal is not None:
+                    parting.done()
+        except BaseException:  # pragma: no cover - out of a signal handler: whoever comes next says it
+            with self.lock:
+                self._partings += [parting for parting in complete if parting.farewell is None]
+            raise
 
     def detach(self, parting: Parting) -> list[RunningCall]:
         """Wait no longer; return the calls that still run. Their outcomes still arrive."""
@@ -371,6 +417,8 @@ class Engine(EngineFace):
 
     def kill(self) -> None:
         """End the worker processes of what is ours, at exit."""
+        if not self.owns:
+            return
         with self.lock:
             self._killed = True
             outlets = [*self._outlets, *self._at_exit]
@@ -395,9 +443,10 @@ class Engine(EngineFace):
         """Start afresh: executors and calls are the parent's. See `ThreadPool.after_fork_in_child`."""
         # Never let go of: to collect an executor would wake the threads of the parent, or wait for a lock they hold.
         _of_parents.extend(outlet.executor for outlet in self._outlets)
-        for item in self._waiting:
-            if not isinstance(item, Parting):
-                item.claim = SPENT
+        handed_over = [ticket.job for outlet in self._outlets for ticket in outlet.tickets]
+        for item in (*self._waiting, *handed_over):
+            if item is not None and not isinstance(item, Parting):
+                item.claim = SPENT  # nor cancelled: the future of a call may be locked for ever here
         self._forked = True
         left = (self.local.mailbox, self._waiting, self._in_hand, self._partings, self._threads.after_fork_in_child())
         self.local.mailbox = None

@@ -5,6 +5,7 @@ error is handed on as it is, with a note.
 """
 
 from concurrent.futures import BrokenExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tpool_asyncio._pool.refusal import EXITING
@@ -113,7 +114,8 @@ def _perhaps_pickling(error: BaseException) -> BaseException:
 
 
 def with_note(error: BaseException, note: str) -> BaseException:
-    """Return an error with a note, but not with the same one twice."""
-    if note not in getattr(error, "__notes__", ()):
-        error.add_note(note)
+    """Return an error with a note if it takes one, but not with the same one twice."""
+    with suppress(Exception):  # of an error that cannot be changed, such as a frozen dataclass
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
     return error

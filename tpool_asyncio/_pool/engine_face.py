@@ -85,7 +85,7 @@ class EngineFace:
         """Return a snapshot."""
         with self.lock:
             waiting, handed = self.count_waiting()
-            tickets = [ticket for outlet in self._outlets for ticket in outlet.tickets]
+            tickets = [ticket for outlet in self._outlets for ticket in outlet.tickets if ticket]
             completed, failed, cancelled = self.tally.completed, self.tally.failed, self.tally.cancelled
         running = [job for ticket in tickets if ticket.runs() and (job := ticket.job) is not None]
         queued = waiting + len(tickets) - len(running)

@@ -43,8 +43,14 @@ __all__ = ["ExecutorFuture", "Ledger"]
 
 T = TypeVar("T")
 
+_PENDING = "PENDING"
+"""The state of a future that is not over, as `concurrent.futures` calls it."""
+
 _CANCELLED = "CANCELLED"
-"""The state of a cancelled future of which its waiters have not been told, as `concurrent.futures` calls it."""
+"""The state of a cancelled future of which its waiters have not been told."""
+
+_FINISHED = "FINISHED"
+"""The state of a future that has an outcome."""
 
 
 class ExecutorFuture(Job, Future[T]):
@@ -92,22 +98,40 @@ class ExecutorFuture(Job, Future[T]):
         return not self.claim and not self.done()
 
     def cancel(self) -> bool:
-        with self._condition:
-            try:
-                self.claim.pop()
-            except IndexError:
-                return self.cancelled()
-            self._state = _CANCELLED
-            self._condition.notify_all()
-        self.fn = self.args = self.kwargs = self.context = None
-        self.notifier = get_ident()
-        self.pool.dropped()
+        claimed = False
         try:
-            self.set_running_or_notify_cancel()  # tells those who wait for several futures
-            self._invoke_callbacks()  # type: ignore[attr-defined]
+            with self._condition:
+                if self._state == _FINISHED:  # by a user's own `set_result`, while it is queued
+                    return False
+                try:
+                    self.claim.pop()
+                except IndexError:
+                    return self.cancelled()
+                except BaseException:  # pragma: no cover - out of a signal handler, which runs when the call is over
+                    claimed = True
+                    raise
+                claimed = True
+                self._state = _CANCELLED
+                self._condition.notify_all()
+            self.fn = self.args = self.kwargs = self.context = None
+            self.notifier = get_ident()
+            self.pool.dropped()
+            self._tell_of_cancellation()
+        except BaseException:  # pragma: no cover - out of a signal handler or a callback
+            if claimed and self._state in (_PENDING, _CANCELLED):
+                with self._condition:
+                    self._state = _CANCELLED
+                    self._condition.notify_all()
+                self._tell_of_cancellation()
+            raise
         finally:
-            self._leave()
+            if claimed:  # pragma: no branch - or else there was no call to cancel, as `return` has said
+                self._leave()
         return True
+
+    def _tell_of_cancellation(self) -> None:
+        self.set_running_or_notify_cancel()  # tells those who wait for several futures
+        self._invoke_callbacks()  # type: ignore[attr-defined]
 
     def result(self, timeout: float | None = None) -> T:
         try:

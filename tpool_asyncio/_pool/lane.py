@@ -108,7 +108,8 @@ class _LaneCrew(Crew):
 
     def at_rest(self) -> bool:
         """Tell, under the lock, whether everything is done that the lane has been given."""
-        return not self.queue and all(worker.job is None and worker.next_job is None for worker in self.workers)
+        # A job on its way from the queue to its worker is seen by nobody; but a worker that has one is not idle.
+        return not self.queue and len(self.idle) >= len(self.workers)
 
 
 class Lanes:

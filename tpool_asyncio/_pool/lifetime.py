@@ -7,7 +7,8 @@ moment finds it whole; a copy of it, which is one such operation too, is what is
 At exit
     The hook runs when the main thread has ended and all non-daemon threads have been joined. Further calls are
     refused, what is queued and running goes on for the grace time of its pool, and then the interpreter goes on to
-    exit whatever still runs, since workers are daemon threads.
+    exit whatever still runs, since workers are daemon threads. What a signal handler raises meanwhile, Ctrl-C or the
+    `SystemExit` of one for SIGTERM, ends the grace time of all pools; the interpreter would only print it.
 
     Executors of processes have to be ended sooner. Before any hook is called, the interpreter waits for their calls,
     however long these take, in functions that `threading` calls when the main thread has ended, the last one first.
@@ -25,9 +26,11 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tpool_asyncio._pool import frames
+from tpool_asyncio._pool.complaint import complain
+from tpool_asyncio._pool.job import is_caught_by
 from tpool_asyncio._pool.native import LockType, allocate_lock
 from tpool_asyncio._pool.refusal import EXITING
+from tpool_asyncio._pool.worker import current_worker, forget_worker_in_children
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,9 +70,10 @@ def _living() -> "list[ThreadPool | Engine]":
 
 
 def _after_fork_in_child() -> None:
-    frames.after_fork_in_child()
     left = [pool.after_fork_in_child() for pool in _living()]
     del left  # when all of them have started afresh
+    if current_worker() is not None:
+        forget_worker_in_children()  # if it is multiprocessing that has forked, it is about to look what to forget
 
 
 def _before_threads() -> None:
@@ -95,9 +99,11 @@ def _end(pools: "Sequence[ThreadPool | Engine]") -> None:
         grace = 0.0 if impatient else pool.exit_grace
         try:
             in_time = bell.acquire(True, -1 if grace is None else max(0.0, begun + grace - time.monotonic()))
-        except KeyboardInterrupt:  # somebody does not want to wait
+        except BaseException as blow:  # out of a signal handler: somebody does not want to wait
             impatient = True
             in_time = not bell.locked()
+            if not is_caught_by(blow, (KeyboardInterrupt, SystemExit)):
+                complain("a signal handler raised an exception at exit, which ends the grace time of calls")
         if not in_time:
             left_over += pool.detach(farewell)
             pool.kill()

@@ -1,11 +1,13 @@
 """An executor with the calls that an engine has given it."""
 
 from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tpool_asyncio._pool.complaint import complain
 from tpool_asyncio._pool.neighbours import adapted
+from tpool_asyncio._pool.refusal import shown
 
 if TYPE_CHECKING:
     from tpool_asyncio._pool.engine import Engine
@@ -45,14 +47,23 @@ class Outlet:
         """Give the executor a call; raises whatever that raises. In the thread that feeds."""
         assert job.fn is not None
         call = partial(job.fn, *(job.args or ()), **(job.kwargs or {}))
-        return self.executor.submit(call)  # type: ignore[no-any-return]
+        del job  # the frames of an error, which is to be its outcome, lead here
+        future = self.executor.submit(call)
+        if not (hasattr(future, "add_done_callback") and hasattr(future, "running")):
+            raise TypeError(
+                f"the {self.kind} returned {shown(future)} for a call, which is no Future of concurrent.futures; the"
+                " call may run, but nobody can tell its outcome"
+            )
+        return future  # type: ignore[no-any-return]
 
     def is_over(self, error: BaseException) -> bool:
         """Return whether the executor takes no further calls, after this error."""
-        marks = [getattr(self.executor, name) for name in _MARKS if hasattr(self.executor, name)]
-        if marks:
-            return any(marks)
-        return isinstance(error, BrokenExecutor) or (isinstance(error, RuntimeError) and "shutdown" in str(error))
+        with suppress(Exception):  # of an error, or an executor, that fails in whatever it is asked for
+            marks = [getattr(self.executor, name) for name in _MARKS if hasattr(self.executor, name)]
+            if marks:
+                return any(marks)
+            return isinstance(error, BrokenExecutor) or (isinstance(error, RuntimeError) and "shutdown" in str(error))
+        return False
 
     def size(self) -> int | None:
         """Return how many calls it can run at once, if it says so."""
@@ -71,7 +82,8 @@ class Outlet:
 
     def _living_processes(self) -> list[Any]:
         """Return the worker processes, which the executor forgets when it is told to shut down."""
-        return list((getattr(self.executor, "_processes", None) or {}).values())
+        processes = getattr(self.executor, "_processes", None)
+        return list(processes.values()) if isinstance(processes, dict) else []
 
     def join(self) -> None:
         """Wait, at exit, until the executor has come to its end.

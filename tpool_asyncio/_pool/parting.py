@@ -40,4 +40,4 @@ class Parting:
     def queued(self) -> int:
         """Return how many calls have not been started."""
         waiting = 0 if self.reached else sum(self._engine.count_waiting(self))
-        return waiting + sum(not ticket.runs() for ticket in self.tickets.copy())
+        return waiting + sum(bool(ticket) and not ticket.runs() for ticket in self.tickets.copy())

@@ -4,7 +4,7 @@ import os
 import sys
 from types import CoroutineType
 
-__all__ = ["EXITING", "close_unused", "levels_to_user", "not_callable_error", "shown"]
+__all__ = ["EXITING", "close_unused", "levels_to_user", "no_thread_error", "not_callable_error", "shown"]
 
 EXITING = "the interpreter is exiting, so no further calls are taken; make the call earlier, or await it before exit"
 
@@ -16,6 +16,23 @@ def not_callable_error(fn: object, what: str = "") -> TypeError:
     return TypeError(
         f"the first argument{of} must be callable, not {shown(fn)}; pass the function itself and its arguments"
     )
+
+
+def no_thread_error(cause: Exception) -> RuntimeError:
+    """Return what the caller gets of a call for which no thread could be started; never raises, whatever the cause."""
+    try:
+        said = str(cause)
+    except Exception:  # of a class of the user's, out of an audit hook
+        said = f"an unprintable {type(cause).__qualname__}"
+    if "interpreter shutdown" in said:  # Python 3.12 starts no threads once the main thread has ended
+        error = RuntimeError(EXITING)
+    else:
+        error = RuntimeError(
+            f"no thread could be started for the call ({said}); end other threads or raise the limits on threads and"
+            " memory, then call again"
+        )
+    error.__cause__ = cause
+    return error
 
 
 def shown(thing: object) -> str:

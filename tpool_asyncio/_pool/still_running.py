@@ -1,11 +1,17 @@
-"""What still runs when somebody stops waiting for it."""
+"""What still runs when somebody stops waiting for it.
 
+The stacks of other threads are written down by `faulthandler`, in one go and while the GIL is held. To walk through the
+frames of a thread that runs on meanwhile would be the usual way, and crashes CPython 3.11 now and then; already to ask
+for them by ``sys._current_frames`` stops versions up to 3.11.8 for good if the garbage collector comes by just then
+(python/cpython#106883).
+"""
+
+import faulthandler
+import re
 import traceback
 from collections.abc import Iterable
-from types import FrameType
 from typing import NamedTuple
 
-from tpool_asyncio._pool.frames import current_frames
 from tpool_asyncio._pool.worker import Worker
 
 __all__ = ["RunningCall", "StillRunningError", "running_calls"]
@@ -22,7 +28,11 @@ class RunningCall(NamedTuple):
     thread: str
     """The name of its native thread."""
     stack: str
-    """Where that thread was, formatted like a traceback; empty if the thread was just ending."""
+    """Where that thread was, formatted like a traceback; empty if that is not known, as of a thread just ending.
+
+    It has the latest 100 frames at the most, and there are stacks of the 100 youngest threads only: see
+    ``faulthandler.dump_traceback``.
+    """
 
     def __str__(self) -> str:
         return f"{self.name} in thread {self.thread}\n{self.stack}".rstrip()
@@ -49,17 +59,44 @@ class StillRunningError(TimeoutError):
 
 def running_calls(workers: Iterable[Worker]) -> list[RunningCall]:
     """Say what these workers run, and where they are in it."""
-    frames = current_frames()
+    stacks = _stacks()
     return [
-        RunningCall(job.name, worker.name, _format_stack(frames.get(worker.ident or 0)))
+        RunningCall(job.name, worker.name, _format_stack(stacks.get(worker.ident or 0, [])))
         for worker in workers
         if (job := worker.job or worker.next_job) is not None
     ]
 
 
-def _format_stack(frame: FrameType | None) -> str:
+_THREAD = re.compile(r"(?:Current thread|Thread) 0x([0-9a-f]+) ")
+_FRAME = re.compile(r'  File "(.*)", line (\d+) in (.*)')
+
+
+def _stacks() -> dict[int, list[traceback.FrameSummary]]:
+    """Return where each thread is, by its ident, the outermost frame first."""
+    stacks: dict[int, list[traceback.FrameSummary]] = {}
+    stack: list[traceback.FrameSummary] = []
+    for line in _dump().splitlines():
+        if found := _THREAD.match(line):
+            stack = stacks[int(found[1], 16)] = []
+        elif found := _FRAME.match(line):
+            stack.insert(0, traceback.FrameSummary(found[1], int(found[2]), found[3]))
+    return stacks
+
+
+def _dump() -> str:
+    from tempfile import TemporaryFile  # which takes its time, and is rarely needed
+
+    try:
+        with TemporaryFile() as file:
+            faulthandler.dump_traceback(file, all_threads=True)
+            file.seek(0)
+            return file.read().decode("ascii", "replace")
+    except OSError:  # no room, or no more files
+        return ""
+
+
+def _format_stack(stack: list[traceback.FrameSummary]) -> str:
     """Format the stack without what the threads of a pool have in common; of a C function only its caller is known."""
-    stack = traceback.extract_stack(frame) if frame else []
     below = [depth for depth, entry in enumerate(stack) if entry.name == Worker.run_job.__name__]
     first = min(below[-1] + 1, len(stack) - 1) if below else 0
     return "".join(traceback.format_list(stack[first:]))

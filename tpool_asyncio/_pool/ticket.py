@@ -46,12 +46,20 @@ class Ticket:
             raise IndexError
         if self.outlet.silent and job.waits:
             raise IndexError  # it may run, and its caller is to wait then
-        self._dropping = True
-        if not future.cancel():
-            self._dropping = False
-            raise IndexError
-        self._right.pop()
-        self._end()
+        try:
+            self._dropping = True
+            if not future.cancel():
+                self._dropping = False
+                raise IndexError
+            self._right.pop()
+            self._end()
+        except IndexError:
+            raise
+        except BaseException:  # pragma: no cover - out of a signal handler: nobody else ends what is cancelled here
+            self._dropping = future.cancelled()
+            if self._dropping:
+                self._end()
+            raise
         return 0
 
     def __len__(self) -> int:
@@ -78,11 +86,12 @@ class Ticket:
                     error = outcome_error(error, outlet, job.name)
         value = future.result() if error is None else None
         outlet.engine.count(error)
-        self._end()
+        self.job = self.future = None
         try:
             deliver(job, value, error)
         finally:
             del job, value, error, future  # an error's traceback may lead to whoever calls this
+            outlet.engine.over(self)  # only now: who waits for the end of all calls finds their outcomes
 
     def _end(self) -> None:
         self.job = self.future = None

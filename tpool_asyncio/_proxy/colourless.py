@@ -148,7 +148,8 @@ class ColourlessProxy(DataModel, metaclass=_ProxyType):
     def _tpool_close_when_made(self) -> None:
         """Have an object closed whose making goes on although nobody waits for it any more."""
         maker = object.__getattribute__(self, "_tpool_maker")
-        if maker.call is None or (maker.call.done() and not self._tpool_is_made()):
+        call = maker.call()
+        if not self._tpool_is_made() and not maker.is_busy() and (call is None or call.done()):
             return  # it has failed, and may be tried again
         maker.closing = closing = Once(_close_object, self)
         if self._tpool_is_made():  # in the meantime, or just before
@@ -212,7 +213,7 @@ class _Maker(Wrapper):
         self.func = factory
         self.args = args
         self.closing: Once | None = None  # what is to be done when the object is there, as nobody waits for it
-        self.call: Any = None
+        self.call: Callable[[], Any] = _no_call  # or a weak one: it may hold an error whose traceback leads back here
         self._lock = allocate_lock()  # two loops may each ask for the object at once
 
     def __call__(self, proxy: ColourlessProxy) -> None:
@@ -227,6 +228,14 @@ class _Maker(Wrapper):
             self.args = ()
         if self.closing is not None:
             self.closing()
+
+    def is_busy(self) -> bool:
+        """Return whether the factory runs, though the call may be over for those who waited for it."""
+        return self._lock.locked()
+
+
+def _no_call() -> None:
+    return None
 
 
 def _close_object(proxy: ColourlessProxy) -> None:

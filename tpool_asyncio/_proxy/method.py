@@ -4,6 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tpool_asyncio._pool.job import Wrapper, call_name
+from tpool_asyncio._pool.refusal import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,7 @@ class Run(Wrapper, tuple["ObjectProxy", "Callable[..., Any]", bool, str]):
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         proxy, fn, by_name, name = self
         if proxy._tpool_items is not None:
-            proxy._tpool_forget_items(name)
+            proxy._tpool_forget_items(name, in_pool=True)
         value = fn(*args, **kwargs)
         policy = proxy._tpool
         if policy.items or by_name:
@@ -108,7 +109,7 @@ class Method(partial[Any]):
         return self
 
     def __reduce_ex__(self, protocol: Any, /) -> NoReturn:
-        raise TypeError(f"a method of a proxy cannot be pickled; pickle that of its object: {self.__wrapped__!r}")
+        raise TypeError(f"a method of a proxy cannot be pickled; pickle that of its object: {shown(self.__wrapped__)}")
 
     def __repr__(self) -> str:
         return f"<{self.__wrapped__!r}, which runs in a pool>"

@@ -11,7 +11,9 @@ from functools import partial
 from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any, NoReturn, Self
 
+from tpool_asyncio._pool.engine_errors import with_note
 from tpool_asyncio._pool.job import call_name
+from tpool_asyncio._pool.refusal import shown
 from tpool_asyncio._proxy.method import ClosingRun, Method, Run
 from tpool_asyncio._proxy.pin import Anchor
 from tpool_asyncio._proxy.policy import Policy
@@ -42,12 +44,12 @@ class ObjectProxy:
 
     def _tpool_set_up(self, obj: Any, policy: Policy) -> None:
         """Become the proxy of an object."""
-        _set_obj(self, obj)
         _set_policy(self, policy)
         _set_items(self, None)
         _set_children(self, None)
         if policy.pin is not None:
             _set_anchor(self, Anchor(policy.pin, obj))
+        _set_obj(self, obj)  # the last, as others may wait for just that in another thread
 
     def _tpool_child(self, value: Any) -> Any:
         """Return a proxy of what this one hands out, of the same class and with the same policy."""
@@ -94,18 +96,31 @@ class ObjectProxy:
         """Keep the one iteration there is, which the next ones go on with."""
         _set_items(self, iteration)
 
-    def _tpool_forget_items(self, name: str) -> None:
-        """Drop the iteration over an object that is about to be used otherwise, but no items without a word."""
+    def _tpool_forget_items(self, name: str, *, in_pool: bool = False) -> None:
+        """Drop the iteration over an object that is about to be used otherwise, but no items without a word.
+
+        In the pool, a call that begins anew waits for a read that is under way, which would move the object once more.
+        """
         if name in _MOVES_NOTHING:
             return
-        left = self._tpool_items._stream.left()
-        if left and name not in _STARTS_ANEW:
-            raise RuntimeError(
-                f"{call_name(type(self._obj))}.{name} would skip {left} items that an iteration over the object has"
-                " read ahead; let the iteration come to its end before, begin anew (execute, seek, close), or have"
-                " nothing read ahead: Proxy(..., batch=1)"
-            )
+        stream = self._tpool_items._stream
+        if name not in _STARTS_ANEW:
+            reading = not stream.left() and stream.keeps_reading()
+            left = stream.left()
+            if left or reading:
+                what = f"{left} items" if left else "items"
+                how = "is reading just now" if reading else "has read ahead"
+                raise RuntimeError(
+                    f"{call_name(type(self._obj))}.{name} would skip {what} that an iteration over the object {how};"
+                    " let the iteration come to its end before, begin anew (execute, seek, close), or have nothing"
+                    " read ahead: Proxy(..., batch=1)"
+                )
         _set_items(self, None)
+        if in_pool and name not in _INTERRUPTS:
+            if name in _ENDS:
+                stream.keeps_reading()
+            else:
+                stream.wait_for_read()
 
     # Attributes
 
@@ -142,7 +157,7 @@ class ObjectProxy:
         elif name != "__call__" and not (policy.root and name == "close"):  # which frees the thread, whatever it is
             if value is self._obj:
                 return self
-            if name not in policy.names and not isinstance(value, partial) and not _has_name(value):
+            if name not in policy.names and not issubclass(kind, partial) and not _has_name(value):
                 return self._tpool_attribute(name, value)  # an object that happens to be callable, and no function
         if _waits_when_called(value):
             return value
@@ -182,7 +197,7 @@ class ObjectProxy:
             self._tpool_here(setattr, name, value)
         except AttributeError as error:
             if type(self).__dictoffset__:
-                error.add_note("An attribute of the proxy itself has to be declared in its class, with a value.")
+                with_note(error, "An attribute of the proxy itself has to be declared in its class, with a value.")
             raise
 
     def __delattr__(self, name: str) -> None:
@@ -266,7 +281,8 @@ class ObjectProxy:
 
     def __reduce_ex__(self, protocol: Any, /) -> NoReturn:
         raise TypeError(
-            f"a proxy cannot be pickled, as the object may well be bound to this process; pickle its _obj: {self!r}"
+            "a proxy cannot be pickled, as the object may well be bound to this process; pickle its _obj:"
+            f" {shown(self)}"
         )
 
 
@@ -286,13 +302,13 @@ def _waits_by_itself(function: Any) -> int:
     """Return something true for a coroutine function, or a method that is one."""
     try:
         return function.__code__.co_flags & _ASYNC  # type: ignore[no-any-return]
-    except AttributeError:
+    except Exception:  # what a method calls may be an object, which may answer whatever it likes
         return 0
 
 
 def _waits_when_called(value: Any) -> int:
     """Return something true for a partial of a coroutine function, or an object whose class has an async __call__."""
-    while isinstance(value, partial):
+    while issubclass(type(value), partial):
         value = value.func
     return _waits_by_itself(value if type(value) in (FunctionType, MethodType) else type(value).__call__)
 
@@ -317,12 +333,18 @@ _STARTS_ANEW = frozenset(
 )
 """Methods after which nobody wants the items that have been read before: those of files, and of cursors (PEP 249)."""
 
+_ENDS = frozenset({"__exit__", "close"})
+"""Those of them that wait for a moment only, since a read may be stuck."""
+
+_INTERRUPTS = frozenset({"cancel", "interrupt"})
+"""Those of them that may be there to end a read."""
+
 
 def _has_name(function: Any) -> bool:
     """Return whether something that can be called says what it is called, as functions and classes do."""
     try:
         return isinstance(function.__name__, str)
-    except AttributeError:
+    except Exception:  # an object may answer whatever it likes
         return False
 
 

@@ -56,8 +56,13 @@ class WorkerCall(Call[T]):
             return super().cancel(msg)
         if self.done():
             return False
-        if self.withdraw():
-            return asyncio.Future.cancel(self, msg)
+        try:
+            if self.withdraw():
+                return asyncio.Future.cancel(self, msg)
+        except BaseException:  # as in `Call.cancel`
+            if self.fn is None:  # pragma: no branch - what runs ends by itself
+                asyncio.Future.cancel(self, msg)
+            raise
         self.stop_errands()
         self._given_up = True
         self._message = msg

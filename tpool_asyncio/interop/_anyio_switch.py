@@ -7,6 +7,7 @@ everything is as it was.
 
 import asyncio
 import inspect
+import os
 import weakref
 from collections.abc import Callable
 from importlib.metadata import version
@@ -26,16 +27,21 @@ _PARAMETERS = ["cls", "func", "args", "abandon_on_cancel", "limiter"]
 class _Switch:
     """What takes the place of anyio's method, and to which route it sends the calls of which loop.
 
-    What is chosen is guarded by a lock; each call reads it without.
+    What is chosen is guarded by a lock; each call reads it without. In the child of a fork the lock is another one, as
+    a thread of the parent may have had it; `_replace` and `_restore` can begin again wherever that thread was.
     """
 
     def __init__(self) -> None:
-        self._lock = allocate_lock()
+        self.unlock()
         self._everywhere: Route | None = None
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Route, ...]]
         self._by_loop = weakref.WeakKeyDictionary()
         self._original: Any = None  # as it stood in the class
         self._ours: Any = None
+
+    def unlock(self) -> None:
+        """Take a lock that nobody has: at first, and in the child of a fork."""
+        self._lock = allocate_lock()
 
     def route(self, loop: asyncio.AbstractEventLoop) -> Route | None:
         """Return where the calls of a loop go; None for anyio's own threads."""
@@ -113,3 +119,6 @@ class _Switch:
 
 
 switch = _Switch()
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - the suite runs where processes fork
+    os.register_at_fork(after_in_child=switch.unlock)

@@ -52,23 +52,39 @@ async def ending(way: Way, call: "asyncio.Task[Any]", what: str) -> str:
 
 @case("waiters", "tasks")
 def cancelled_before_queueing(way: Way) -> None:
-    """Cancelled before the call has been made: it never runs.
+    """Cancelled before the call has been made, or made when its time is over: it never runs.
 
-    A task is made and cancelled before its first step. The waiter sees a CancelledError, and the function never runs.
+    A task is made and cancelled before its first step; another one makes its call, while all threads are busy, when
+    its time limit has already passed. The one waiter sees a CancelledError, the other a TimeoutError, and neither
+    function ever runs.
     """
-    gate = Gate()
+    way.set_size(1)
+    busy, cancelled, late = Gate(), Gate(), Gate()
+
+    async def begin_late() -> Any:
+        async with asyncio.timeout(0.001):
+            time.sleep(0.002)
+            return await way.call(late)
 
     async def main() -> None:
-        call = way.start(gate)
+        call = way.start(cancelled)
         call.cancel()
         check(await ending(way, call, "the waiter") == "cancelled", "the waiter is not cancelled")
+        running = way.start(busy, 1)
+        await until(busy.begun)
+        call = asyncio.ensure_future(begin_late())
+        check(await ending(way, call, "the late waiter") == "timed out", "the waiter does not time out")
+        for gate in (busy, cancelled, late):
+            gate.opened.set()
+        check(await way.within(running, "the call that runs") == 1, "the call that runs gets another value")
         await way.within(way.call(int), "the next call")
-        check(not gate.begun.is_set(), "the function ran")
+        check(not cancelled.begun.is_set() and not late.begun.is_set(), "a function ran although it was not wanted")
 
     try:
         way.run(main)
     finally:
-        gate.opened.set()
+        for gate in (busy, cancelled, late):
+            gate.opened.set()
 
 
 @case("waiters", "tasks")
@@ -139,26 +155,35 @@ def cancelled_while_running(way: Way) -> None:
 
 @case("waiters", "tasks")
 def cancelled_at_delivery(way: Way) -> None:
-    """Cancelled when the outcome is there, but not collected: no error in between.
+    """Cancelled or timed out when the outcome is there, but not collected: no error in between.
 
-    The loop stands still until the function has ended, then the waiter is cancelled. It gets either the value or its
-    CancelledError, an exception of the function included; nothing like InvalidStateError is logged.
+    The loop stands still until the function has ended, then the waiter is cancelled, or its time is over. It gets
+    either the value or its CancelledError or TimeoutError, an exception of the function included; nothing like
+    InvalidStateError is logged.
     """
+
+    async def once(turns: int, fails: bool, limited: bool) -> None:
+        gate = Gate()
+        call = way.start(_fail_after, gate) if fails else way.start(gate)
+        await until(gate.begun)
+        if limited:
+            call = asyncio.ensure_future(asyncio.wait_for(call, 0.01))
+            await asyncio.sleep(0)
+        gate.opened.set()
+        gate.ended.wait(PATIENCE)
+        time.sleep(0.02)  # for the outcome to be posted, and the time to be over, while the loop stands still
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if not limited:
+            call.cancel()
+        with suppress(LookupError):
+            check(await ending(way, call, "the waiter") != ("cancelled" if limited else "timed out"), "the other error")
 
     async def main() -> None:
         for turns in range(4):
             for fails in (False, True):
-                gate = Gate()
-                call = way.start(_fail_after, gate) if fails else way.start(gate)
-                await until(gate.begun)
-                gate.opened.set()
-                gate.ended.wait(PATIENCE)
-                time.sleep(0.02)  # for the outcome to be posted, while the loop stands still
-                for _ in range(turns):
-                    await asyncio.sleep(0)
-                call.cancel()
-                with suppress(LookupError):
-                    check(await ending(way, call, "the waiter") != "timed out", "the waiter times out")
+                for limited in (False, True):
+                    await once(turns, fails, limited)
         await way.within(way.call(int), "the next call")
 
     way.run(main)
