@@ -10,7 +10,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-PROCESSES ?= 2
+PROCESSES ?= 3
 MINUTES ?= 1
 BASE ?=
 FIGURES ?= $(wildcard benchmarks/results/all-*.json)

@@ -29,6 +29,12 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return factories
 
 
+def pytest_collection_finish() -> None:
+    """Have the garbage collector pass over what is there by now: many tests ask it to look at everything."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def the_development_mode_is_not_handed_on() -> None:
     """Keep it to this process: child processes should not say what asyncio says then of steps that take long."""
