@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
+import hypothesis
+import hypothesis.strategies
 import pytest
 import pytest_asyncio
 
@@ -31,6 +33,8 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
 def pytest_collection_finish() -> None:
     """Have the garbage collector pass over what is there by now: many tests ask it to look at everything."""
+    # Hypothesis asks the collector who refers to its random numbers, once, when it is used for the first time.
+    hypothesis.find(hypothesis.strategies.booleans(), bool)
     gc.collect()
     gc.freeze()
 
