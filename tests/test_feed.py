@@ -446,7 +446,7 @@ async def test_the_time_of_the_caller_is_over(pool: tpool.Pool) -> None:
 
 
 # What the worker has asked for last may become a task when the loop is just about to be closed, as with any task.
-@pytest.mark.filterwarnings("ignore:coroutine '_AsyncErrand:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 @pytest.mark.parametrize("state", ["waits", "computes"])
 def test_the_loop_is_closed(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tpool_asyncio._loop.errand._LOOK_AGAIN", 0.01)
