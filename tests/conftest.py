@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import signal
 import sys
 import threading
 import time
@@ -43,6 +44,13 @@ def pytest_collection_finish() -> None:
 def the_development_mode_is_not_handed_on() -> None:
     """Keep it to this process: child processes should not say what asyncio says then of steps that take long."""
     os.environ.pop("PYTHONDEVMODE", None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c_is_not_ignored() -> None:
+    """Undo what a shell does to a job in the background, which hands it on to all child processes."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
