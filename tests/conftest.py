@@ -67,6 +67,9 @@ def no_thread_left() -> Iterator[None]:
     """End the threads of the default pool after each test, and fail the test if others are left."""
     before = set(threading.enumerate())
     yield
+    deadline = time.monotonic() + 10
+    while shared_pool.statistics().pinned and time.monotonic() < deadline:
+        time.sleep(0.001)  # an iteration that nobody has read to its end is being closed
     shared_pool.set_size(DEFAULT_SIZE)
     ended = threading.Event()
     farewell = shared_pool.dismiss(ended.set)

@@ -73,6 +73,13 @@ def sleep_for(seconds: float, value: object = None) -> object:
     return value
 
 
+def wait_for(path: str, value: object) -> object:
+    """Wait until there is such a file; return the value."""
+    while not Path(path).exists():
+        time.sleep(0.001)
+    return value
+
+
 def call_back() -> None:
     from tpool_asyncio import from_thread
 

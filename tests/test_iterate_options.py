@@ -9,8 +9,9 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.gate import Gate
+from tests.gate import PATIENCE, Gate
 from tests.sources import Rows, Stepped
+from tests.test_engine import until
 from tpool_asyncio import tpool
 
 variable: contextvars.ContextVar[object] = contextvars.ContextVar("variable", default="unset")
@@ -20,6 +21,11 @@ async def settled(pool: tpool.Pool) -> None:
     """Wait until no trip is under way."""
     while pool.statistics().busy or pool.statistics().queued:
         await asyncio.sleep(0.001)
+
+
+def expire(rows: Any) -> None:
+    """Have the time be over now that the trip is stuck, and no sooner."""
+    rows._stream._trip._expire(PATIENCE)
 
 
 # Options
@@ -69,10 +75,11 @@ async def test_a_limiter_serves_the_iterations_of_one_loop(pool: tpool.Pool, sou
 @pytest.mark.usefixtures("a_batch_at_a_time")
 async def test_a_trip_that_takes_too_long_ends_the_iteration_after_what_was_read(pool: tpool.Pool) -> None:
     source = Stepped(50)
-    rows = pool.options(timeout=0.05, name="slow").iterate(source)
+    rows = pool.options(timeout=PATIENCE, name="slow").iterate(source)
     assert await anext(rows) == 0
-    while rows._stream._trip is not None or source.asked < 51:
-        await asyncio.sleep(0.001)  # until the time is over for the trip that is stuck
+    await until(lambda: source.asked == 51)
+    expire(rows)
+    await until(lambda: rows._stream._trip is None)
     assert [await anext(rows) for _ in range(49)] == list(range(1, 50))
     with pytest.raises(TimeoutError, match="slow took longer than its timeout"):
         await anext(rows)
@@ -93,9 +100,12 @@ async def test_time_is_over_while_the_source_is_being_opened(pool: tpool.Pool) -
         gate()
         return made
 
-    rows = pool.options(timeout=0.01).iterate(opens)
+    rows = pool.options(timeout=PATIENCE).iterate(opens)
+    first = asyncio.ensure_future(anext(rows))
+    await until(lambda: gate.calls)
+    expire(rows)
     with pytest.raises(TimeoutError):
-        await anext(rows)
+        await first
     gate.open()
     await rows.aclose()
     assert made.closed == 1

@@ -131,6 +131,7 @@ async def test_without_a_name_messages_call_the_method() -> None:
         await call
 
 
+@pytest.mark.usefixtures("a_batch_at_a_time")
 async def test_a_batch() -> None:
     read: list[int] = []
 

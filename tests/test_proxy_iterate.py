@@ -57,7 +57,8 @@ async def some(iterable: Any, last: Any) -> None:
 async def test_a_call_that_would_skip_rows_is_an_error_and_loses_none(database: Any) -> None:
     cursor = await database.execute("SELECT id FROM number ORDER BY id")
     await some(cursor, (0,))
-    assert cursor._tpool_items._stream.left() > 0
+    while cursor._tpool_items._stream.left() < 499:
+        await asyncio.sleep(0.001)
     for fetch in (cursor.fetchone, cursor.fetchall, cursor.fetchmany):
         with pytest.raises(RuntimeError, match=r"Cursor\.fetch\w+ .* " + SKIPS):
             await fetch()
@@ -193,6 +194,7 @@ class SlowNumbers:
         self.steps.release(10)
 
 
+@pytest.mark.usefixtures("a_batch_at_a_time")
 async def test_a_call_in_the_middle_of_a_read_is_an_error_and_loses_nothing() -> None:
     numbers = SlowNumbers()
     proxy: Any = Proxy(numbers)
@@ -206,6 +208,7 @@ async def test_a_call_in_the_middle_of_a_read_is_an_error_and_loses_nothing() ->
     assert await proxy.fetchone() is None
 
 
+@pytest.mark.usefixtures("a_batch_at_a_time")
 async def test_a_call_that_begins_anew_does_so_after_the_read_that_is_under_way(pool: tpool.Pool) -> None:
     numbers = SlowNumbers()
     proxy: Any = Proxy(numbers, pool=pool)
@@ -223,6 +226,7 @@ async def test_a_call_that_begins_anew_does_so_after_the_read_that_is_under_way(
     assert [number async for number in proxy] == [0, 1, 2, 3]
 
 
+@pytest.mark.usefixtures("a_batch_at_a_time")
 async def test_a_call_that_interrupts_a_read_does_not_wait_for_it(pool: tpool.Pool) -> None:
     numbers = SlowNumbers()
     proxy: Any = Proxy(numbers, pool=pool)
