@@ -73,7 +73,7 @@ def sleep_for(seconds: float, value: object = None) -> object:
     return value
 
 
-def wait_for(path: str, value: object) -> object:
+def wait_for(path: str, value: object = None) -> object:
     """Wait until there is such a file; return the value."""
     while not Path(path).exists():
         time.sleep(0.001)

@@ -142,14 +142,19 @@ async def test_what_an_engine_cannot_do(client: Any) -> None:
             await pool.options(queue_timeout=1).execute(abs, -1)
 
 
-async def test_nobody_waits_any_more(client: Any) -> None:
+async def test_nobody_waits_any_more(client: Any, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
     async with tpool.Pool.over(client.get_executor) as pool:
-        with pytest.raises(TimeoutError):
-            await pool.options(timeout=0.01).execute(engine_calls.sleep_for, 0.1)
-        started = time.monotonic()
-        with pytest.raises(TimeoutError):
-            await pool.options(timeout=0.01, on_cancel="wait").execute(engine_calls.sleep_for, 0.1)
-        assert time.monotonic() - started >= 0.1
+        for on_cancel in ("abandon", "wait"):
+            call: Any = pool.options(timeout=PATIENCE, on_cancel=on_cancel).execute(engine_calls.wait_for, str(gate))
+            wait_handed_over(pool)
+            call._expire(PATIENCE)  # now that it has been handed over, and no sooner
+            await asyncio.sleep(0.01)
+            assert call.done() == (on_cancel == "abandon")
+            gate.touch()
+            with pytest.raises(TimeoutError):
+                await call
+            gate.unlink()
     assert (pool.statistics().cancelled, pool.statistics().completed) == (1, 1)
 
 

@@ -319,7 +319,7 @@ def test_chores_for_the_trash_are_not_counted(core: ThreadPool, lane: Lane) -> N
     assert core.statistics() == before
     gate.open()
     job.result()
-    wait_for(lambda: ends)
+    wait_for(lambda: ends and lane._crew.at_rest())
     statistics = core.statistics()
     assert (statistics.submitted, statistics.completed, statistics.queued) == (1, 1, 0)
     lane.release()

@@ -149,14 +149,29 @@ def test_the_thread_of_a_lane_in_use_knows_no_idle_timeout() -> None:
 
 def test_a_released_thread_serves_the_next_lane(core: ThreadPool) -> None:
     lane = Lane(core)
-    ident = put(lane, threading.get_ident).result()
+    ident = worker_of(lane).ident
     for _ in range(5):
         lane.release()
         assert (core.statistics().pinned, core.statistics().threads) == (0, 1)
         lane = Lane(core)
-        assert put(lane, threading.get_ident).result() == ident
+        assert worker_of(lane).ident == ident
         assert (core.statistics().pinned, core.statistics().threads) == (1, 1)
     lane.release()
+
+
+def test_the_thread_of_a_lane_that_is_released_after_the_pool_has_been_dismissed_ends(core: ThreadPool) -> None:
+    lane, free = Lane(core), Lane(core)
+    worker_of(free)
+    free.release()
+    worker, ended = worker_of(lane), threading.Event()
+    core.dismiss(ended.set)
+    assert ended.wait(PATIENCE)
+    assert worker_of(lane) is worker
+    assert core.statistics().threads == 1
+    lane.release()
+    worker.join(PATIENCE)
+    assert not worker.is_alive()
+    assert core.statistics().threads == 0
 
 
 def test_a_second_release_does_nothing(core: ThreadPool) -> None:

@@ -99,8 +99,11 @@ async def test_entering_that_is_cancelled_after_it_has_begun_is_taken_back(one: 
 
 async def test_entering_that_takes_too_long_is_taken_back(one: tpool.Pool) -> None:
     managed = Managed(gate := Gate())
-    with pytest.raises(TimeoutError):
-        await never_inside(Proxy(managed, timeout=0.01, pool=one))
+    seconds = 0.01
+    while not gate.calls:  # a thread may be slow to start, and nothing be entered
+        with pytest.raises(TimeoutError):
+            await never_inside(Proxy(managed, timeout=seconds, pool=one))
+        seconds *= 2
     gate.open()
     await until(lambda: len(managed.done) == 2)
     assert managed.done == ["entered", None]

@@ -8,10 +8,11 @@ What it guarantees
 How it is built
     A lane is a `Crew` of one worker, which is never replaced: neither does it leave for want of work, nor does a spare
     one take its place while it is parked. ``killall`` leaves lanes their threads, since what is bound to one would be
-    of no use after it, and waits until they have done what they have been given so far.
+    of no use after it, and waits until they have done what they have been given so far; the threads end when the lanes
+    are released.
 
     The thread of a lane that has been released serves the next one, so that short-lived lanes start no threads; unless
-    it still runs what it was given, since that may be stuck.
+    it still runs what it was given, since that may be stuck, or there has been a ``killall`` since it was taken.
 
 Why a job is queued under the lock of the pool
     (1) A thread finds that the lane is not released. (2) Another thread releases it, and as it is one too many, its
@@ -29,8 +30,8 @@ Who may touch what
     What a lane has of a `Crew` is as it is there. The trash is a deque, to which any thread appends and from which the
     worker takes. ``dozing`` is a hint that anybody sets; the order of the steps above makes it right. ``lost`` is
     written in the child of a fork, where there is one thread. `Lanes` and ``Lane._released`` are written under the lock
-    of the pool, and but for ``_released`` in messages they are read under it. ``Lanes.keeps_free`` is written once,
-    before the lock is taken to dismiss what is free.
+    of the pool, as is ``outdated``, and but for ``_released`` in messages they are read under it. ``Lanes.keeps_free``
+    is written once, before the lock is taken to dismiss what is free.
 
 Where the garbage collector may strike
     It releases lanes, and that at any point, also in a thread that holds the lock and is in the middle of a method of
@@ -67,7 +68,7 @@ _TOO_MUCH = 100
 class _LaneCrew(Crew):
     """The one worker of a lane, and its queue."""
 
-    __slots__ = ("dozing", "lost", "trash")
+    __slots__ = ("dozing", "lost", "outdated", "trash")
 
     def __init__(self, pool: "ThreadPool") -> None:
         super().__init__(pool, 1)
@@ -75,6 +76,7 @@ class _LaneCrew(Crew):
         self.trash: deque[list[Any]] = deque()  # boxes with one object each
         self.dozing = False
         self.lost = False  # whether the thread is one of the process that this one was forked from
+        self.outdated = False  # whether the threads of the pool have been told to end since the lane was taken
 
     def _active(self) -> int:
         return len(self.workers) - self.excused
@@ -150,7 +152,7 @@ class Lanes:
         with pool.lock:
             if crew not in self._crews:
                 return  # all lanes have been dismissed, or this is the child of a fork
-            if self.keeps_free and len(self._free) < pool.size:
+            if self.keeps_free and not crew.outdated and len(self._free) < pool.size:
                 self._free[crew] = None
                 return
             self._crews.pop(crew, None)
@@ -158,7 +160,12 @@ class Lanes:
         crew.stir()
 
     def dismiss(self, *, all_of_them: bool) -> list[Crew]:
-        """Give up those that are not in use, or all of them, under the lock; return their crews."""
+        """Give up those that are not in use, or all of them, under the lock; return their crews.
+
+        The others are given up when they are released.
+        """
+        for crew in list(self._crews):
+            crew.outdated = True  # first, as one may be released in between
         given_up: list[Crew] = []
         for crew in list(self._crews if all_of_them else self._free):
             self._crews.pop(crew, None)
