@@ -14,6 +14,7 @@ import hypothesis.strategies
 import pytest
 import pytest_asyncio
 
+from tests.gate import PATIENCE
 from tests.plain_job import end
 from tpool_asyncio import hubs, tpool
 from tpool_asyncio._pool.default import DEFAULT_SIZE, shared_pool
@@ -102,6 +103,12 @@ class StoppedClock:
 def a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a trip of an iteration read a whole batch, however long the machine takes."""
     monkeypatch.setattr("tpool_asyncio._loop.stream.time", StoppedClock)
+
+
+@pytest.fixture
+def a_patient_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have who closes an iteration wait for a read that is about to end, however long the machine takes."""
+    monkeypatch.setattr("tpool_asyncio._loop.stream._PATIENCE", PATIENCE)
 
 
 class LoopErrors(list[dict[str, object]]):

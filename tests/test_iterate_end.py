@@ -182,6 +182,7 @@ async def test_a_consumer_that_is_cancelled_closes_the_source(pool: tpool.Pool) 
     assert len(set(source.threads)) == 1
 
 
+@pytest.mark.usefixtures("a_patient_end")
 async def test_a_stopped_source_is_told_in_the_middle_of_a_batch(pool: tpool.Pool) -> None:
     # However long its stride has become, it is not read any further.
     source = Stepped(3_000)

@@ -42,6 +42,7 @@ async def test_another_loop_at_the_same_time_is_refused(pool: tpool.Pool) -> Non
         source.go()
 
 
+@pytest.mark.usefixtures("a_patient_end")
 async def test_it_may_be_closed_from_another_loop(pool: tpool.Pool) -> None:
     source = Stepped()
     rows = pool.iterate(source)

@@ -92,6 +92,7 @@ async def test_a_trip_that_takes_too_long_ends_the_iteration_after_what_was_read
     assert len(source.threads) == 1
 
 
+@pytest.mark.usefixtures("a_patient_end")
 async def test_time_is_over_while_the_source_is_being_opened(pool: tpool.Pool) -> None:
     # Its closing must wait for what does not exist yet.
     gate, made = Gate(), Rows([1, 2])

@@ -404,6 +404,7 @@ async def test_a_database_that_cannot_be_opened(tmp_path: Path) -> None:
 # Without a proxy of the cursor
 
 
+@pytest.mark.usefixtures("a_patient_end")
 async def test_rows_of_a_query_by_iterate(path: Path) -> None:
     closed_in = []
 

@@ -47,6 +47,7 @@ async def opened(pool: tpool.Pool, source: Any) -> Any:
     return rows
 
 
+@pytest.mark.usefixtures("a_patient_end")
 @pytest.mark.parametrize("releases", [1, 2])
 async def test_it_is_stopped_when_a_trip_has_ended_of_which_the_loop_knows_nothing(
     pool: tpool.Pool, releases: int

@@ -5,6 +5,7 @@ exception at one after another of these points. Whatever was struck, the pool ha
 afterwards.
 """
 
+import gc
 import opcode
 import sys
 import threading
@@ -67,6 +68,7 @@ def _struck(number: int, body: Callable[[], object]) -> bool:
         return trace
 
     before = sys.gettrace()
+    gc.disable()  # it would let go of pools of other tests, and what strikes there reaches nobody
     sys.settrace(trace)
     try:
         body()
@@ -76,6 +78,7 @@ def _struck(number: int, body: Callable[[], object]) -> bool:
         assert not struck, "the exception was kept from who called"
     finally:
         sys.settrace(before)
+        gc.enable()
     return struck
 
 
