@@ -30,7 +30,7 @@ pytestmark = [
 FORK = ("-W", "ignore::DeprecationWarning")
 
 
-def processes(method: str = "fork", number: int = 2) -> Callable[[], ProcessPoolExecutor]:
+def processes(method: str, number: int = 2) -> Callable[[], ProcessPoolExecutor]:
     return lambda: ProcessPoolExecutor(number, mp_context=multiprocessing.get_context(method))
 
 
@@ -166,7 +166,7 @@ async def test_what_breaks_the_whole_executor(method: str, harm: Callable[[], ob
 
 async def test_a_worker_process_killed_in_mid_call(tmp_path: Path) -> None:
     note = tmp_path / "begun"
-    executor = processes(number=1)()
+    executor = processes("forkserver", 1)()
     given = tpool.Pool.over(executor, name="given")
     running: asyncio.Future[Any] = given.execute(engine_calls.note_and_die, str(note))
     queued: list[asyncio.Future[Any]] = [given.execute(abs, -number) for number in range(5)]
