@@ -65,11 +65,13 @@ async def test_green_threads(executor: ProcessPoolExecutor) -> None:
 
 @pytest.mark.combination(caller="script", library="ProcessPoolExecutor as an engine")
 @pytest.mark.usefixtures("script")
-def test_a_script(executor: ProcessPoolExecutor) -> None:
+def test_a_script(executor: ProcessPoolExecutor, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
     with green_tpool.Pool.over(executor) as pool:
         assert pool.execute(engine_calls.process) != os.getpid()
         with pytest.raises(TimeoutError):
-            pool.options(timeout=0.01).execute(engine_calls.sleep_for, 0.1)
+            pool.options(timeout=0.01).execute(engine_calls.wait_for, str(gate))
+        gate.touch()
 
 
 async def test_errors_of_the_function(executor: ProcessPoolExecutor) -> None:
