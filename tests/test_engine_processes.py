@@ -18,6 +18,7 @@ import pytest
 from tests import engine_calls
 from tests.child import output_of, run_child
 from tests.gate import PATIENCE
+from tests.hand_executor import HandExecutor
 from tpool_asyncio import green, tpool
 from tpool_asyncio._pool.worker import _forget_worker
 from tpool_asyncio.green import tpool as green_tpool
@@ -184,6 +185,30 @@ async def test_a_worker_process_killed_in_mid_call(tmp_path: Path) -> None:
     await given.killall()
     executor.shutdown()
     assert given.statistics().failed == 7
+
+
+async def test_calls_that_an_executor_takes_while_it_breaks_are_not_lost() -> None:
+    # (1) The executor finds that it is not broken. (2) It breaks, and fails its calls. (3) It takes another one, which
+    # it forgets in CPython 3.11; and if (3) comes in the middle of (2), it forgets what it has not failed by then.
+    class Forgetful(HandExecutor):
+        _broken: object = False
+        _executor_manager_thread = None
+
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+            self._broken = len(self.calls) == 2 and "A process has died"
+            return super().submit(fn, *args, **kwargs)
+
+    executor = Forgetful()
+    pool = tpool.Pool.over(executor)
+    calls: list[asyncio.Future[Any]] = [pool.execute(abs, -number) for number in range(3)]
+    async with asyncio.timeout(PATIENCE):
+        for call in calls:
+            with pytest.raises(BrokenProcessPool, match="The call may have run, in part or as a whole, or not at all"):
+                await call
+    for _, future in executor.calls:
+        future.set_result(1)  # too late
+    await pool.killall()
+    assert (pool.statistics().submitted, pool.statistics().failed) == (3, 3)
 
 
 async def test_interpreters() -> None:

@@ -260,6 +260,7 @@ class Engine(EngineFace):
             self.dropped()
             deliver(job, None, None)
         future.add_done_callback(ticket.ended)
+        outlet.fail_lost()
         return True
 
     def _open_outlet(self) -> Outlet:

@@ -1,5 +1,6 @@
 """An executor with the calls that an engine has given it."""
 
+import sys
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import suppress
 from functools import partial
@@ -55,6 +56,21 @@ class Outlet:
                 " call may run, but nobody can tell its outcome"
             )
         return future  # type: ignore[no-any-return]
+
+    def fail_lost(self) -> None:
+        """Fail what a broken executor of processes has, as it may have lost some of it. In the thread that feeds.
+
+        In CPython 3.11 it fails its calls without the lock under which it takes others. One that it takes meanwhile
+        it may forget, or stumble over, and then it forgets those that it has not failed by then.
+        """
+        if getattr(self.executor, "_broken", False) and hasattr(self.executor, "_executor_manager_thread"):
+            broken: Any = sys.modules["concurrent.futures.process"]
+            future: Future[Any] = Future()
+            future.set_exception(broken.BrokenProcessPool("a worker process ended while the executor took calls"))
+            with self.engine.lock:
+                tickets = list(self.tickets)
+            for ticket in tickets:
+                ticket.ended(future)
 
     def is_over(self, error: BaseException) -> bool:
         """Return whether the executor takes no further calls, after this error."""

@@ -66,7 +66,7 @@ class Ticket:
         return int(self.job is not None)
 
     def ended(self, future: "Future[Any]") -> None:
-        """Deliver the outcome: the callback of the future, in whatever thread."""
+        """Deliver the outcome: the callback of the future, in whatever thread; or with another one in its place."""
         cancelled = future.cancelled()
         if cancelled and self._dropping:
             return
