@@ -143,9 +143,9 @@ async def test_what_an_engine_cannot_do(client: Any) -> None:
 
 
 async def test_nobody_waits_any_more(client: Any, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
     async with tpool.Pool.over(client.get_executor) as pool:
         for on_cancel in ("abandon", "wait"):
+            gate = tmp_path / on_cancel
             call: Any = pool.options(timeout=PATIENCE, on_cancel=on_cancel).execute(engine_calls.wait_for, str(gate))
             wait_handed_over(pool)
             call._expire(PATIENCE)  # now that it has been handed over, and no sooner
@@ -154,7 +154,6 @@ async def test_nobody_waits_any_more(client: Any, tmp_path: Path) -> None:
             gate.touch()
             with pytest.raises(TimeoutError):
                 await call
-            gate.unlink()
     assert (pool.statistics().cancelled, pool.statistics().completed) == (1, 1)
 
 
